@@ -1,0 +1,42 @@
+// One table of kernel pointers per op family and ISA level.
+//
+//   // norm.h
+//   struct NormKernels { void (*layer_norm_fwd)(const LayerNormFwdArgs&); ... };
+//   TERCEL_KERNEL_TABLE(NormKernels, norm_kernels)
+//   // norm_cpu.cpp, compiled once per level
+//   namespace tercel::TERCEL_LEVEL { extern const NormKernels norm_kernels = {layer_norm_fwd, ...}; }
+//   // norm.cpp
+//   launch(norm_kernels().layer_norm_fwd, args, cost);
+#pragma once
+
+#include "core/cpu_isa.h"
+
+#if !defined(TERCEL_HAVE_AVX2)
+#define TERCEL_HAVE_AVX2 0
+#endif
+#if !defined(TERCEL_HAVE_AVX512)
+#define TERCEL_HAVE_AVX512 0
+#endif
+
+#if TERCEL_HAVE_AVX512
+#define TERCEL_KERNEL_TABLE(Type, name)                                              \
+  namespace generic { extern const Type name; }                                      \
+  namespace avx2 { extern const Type name; }                                         \
+  namespace avx512 { extern const Type name; }                                       \
+  static inline const Type& name() {                                                 \
+    static const Type* const tables[] = {&generic::name, &avx2::name, &avx512::name}; \
+    return *tables[static_cast<int>(isa_level())];                                   \
+  }
+#elif TERCEL_HAVE_AVX2
+#define TERCEL_KERNEL_TABLE(Type, name)                               \
+  namespace generic { extern const Type name; }                       \
+  namespace avx2 { extern const Type name; }                          \
+  static inline const Type& name() {                                  \
+    static const Type* const tables[] = {&generic::name, &avx2::name}; \
+    return *tables[static_cast<int>(isa_level())];                    \
+  }
+#else
+#define TERCEL_KERNEL_TABLE(Type, name)         \
+  namespace generic { extern const Type name; } \
+  static inline const Type& name() { return generic::name; }
+#endif
