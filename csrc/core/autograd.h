@@ -70,7 +70,8 @@ struct NodeHooks {
   std::vector<OnTensor> tensor;
   std::vector<std::pair<uint64_t, NodeHook>> pre;
   std::vector<std::pair<uint64_t, NodePostHook>> post;
-  std::vector<std::pair<uint32_t, Ref<TensorImpl>*>> retain_unused;
+  // Tensors that retain their gradient: (output index, impl). Not owned: the impl unregisters itself.
+  std::vector<std::pair<uint32_t, TensorImpl*>> retain;
 };
 
 // What the engine knows about one output of a forward op.
@@ -104,24 +105,28 @@ class Node : public RefCounted {
   void destroy() override;  // iterative: chains of any length
 };
 
-// A tensor kept for backward. Checks at get() that it has not been overwritten since, and avoids the
-// reference cycle output -> node -> output.
+// A tensor kept for backward. Checks at get() that it has not been overwritten since. Only a leaf is kept
+// as it is; anything else is kept as an alias with its history beside it, so that no cycle
+// output -> node -> output can arise, not even through an in-place op.
 class Saved {
  public:
-  void save(const Tensor& t) { save(t, nullptr); }
-  // Use when `t` is an output of `owner` itself.
-  void save_output(const Tensor& t, Node* owner) { save(t, owner); }
-  Tensor get(Node& node) const;  // raises RuntimeError naming node and last writer if overwritten/freed
+  void save(const Tensor& t);
+  // Use when `t` is output number `index` of the node that saves it.
+  void save_output(const Tensor& t, uint32_t index = 0);
+  // Undefined if nothing was saved. Raises RuntimeError naming node and last writer if the values were
+  // overwritten, or the graph was already freed.
+  Tensor get(Node& node) const;
   bool defined() const { return data_.defined(); }
   const Tensor& peek() const { return data_; }
   void reset();
 
  private:
-  void save(const Tensor& t, Node* owner);
   Tensor data_;
+  Ref<Node> history_;
   uint32_t version_ = 0;
   uint32_t output_index_ = 0;
   bool is_output_ = false;
+  bool saved_ = false;
 };
 
 struct AutogradMeta {
@@ -129,7 +134,6 @@ struct AutogradMeta {
   Ref<Node> grad_fn;               // null for a leaf
   Node* accumulator = nullptr;     // weak: AccumulateGrad of a leaf, shared while a graph uses it
   uint32_t output_index = 0;
-  uint32_t view_version = 0;       // version of the storage when grad_fn of a view was built
   bool requires_grad = false;
   bool retains_grad = false;
   std::vector<std::pair<uint64_t, TensorHook>> leaf_hooks;   // run before accumulation
@@ -189,6 +193,7 @@ void retain_grad(const Tensor& t);
 
 // Anomaly mode: nodes remember the line that made them and NaN gradients raise.
 bool anomaly_enabled();
+bool anomaly_checks_nan();
 void set_anomaly(bool on, bool check_nan);
 extern std::string (*g_python_location)();  // installed by the binding
 

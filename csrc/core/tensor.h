@@ -83,10 +83,11 @@ class TensorImpl final : public RefCounted {
   bool wrapped_number = false;  // 0-d tensor made from a Python number: lowest priority in promotion
   bool inference = false;     // created under inference_mode: no version checks, no history
   Tensor base;                // the tensor this one views (never itself a view)
+  uint32_t view_version = 0;  // storage version when the history of this view was recorded
   std::unique_ptr<AutogradMeta> autograd;
   void* pyobj = nullptr;      // borrowed: the Python object that wraps this impl, if one is alive
 
-  // Replaces geometry in place (set_data, squeeze_ and friends).
+  // Replaces storage and geometry (`tensor.data = other`, squeeze_ and friends).
   void set_geometry(const Ref<Storage>& s, int64_t new_offset, const Shape& sh, const Strides& st);
 
  protected:
@@ -128,8 +129,11 @@ Tensor empty_strided(const Shape& shape, const Strides& strides, DType dtype, De
 Tensor empty_like(const Tensor& like);
 Tensor empty_like(const Tensor& like, DType dtype);
 
-// A view of `t`'s storage without history (autograd is attached by ops/view).
+// A view of `t`'s storage without history (autograd is attached by ops/view). With gradients enabled it
+// remembers its base, so that in-place writes through it are seen by the graph.
 Tensor make_view(const Tensor& t, const Shape& shape, const Strides& strides, int64_t offset);
+// Same elements, no history and no base.
+Tensor make_alias(const Tensor& t);
 
 // True if two elements of `t` share memory (zero strides, overlapping windows).
 bool has_internal_overlap(const Tensor& t);

@@ -1,0 +1,7 @@
+#include "core/launch.h"
+
+namespace tercel {
+
+InterpreterHooks g_interpreter;
+
+}  // namespace tercel

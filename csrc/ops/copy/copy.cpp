@@ -1,0 +1,229 @@
+#include "ops/copy/copy.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "core/launch.h"
+#include "ops/copy/copy_kernels.h"
+#include "ops/view/view.h"
+
+namespace tercel {
+
+Tensor sum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType> dtype);  // ops/reduce
+
+namespace {
+
+struct CopyNode final : Node {  // clone, contiguous, casts
+  DType dtype;
+  const char* label = "CopyBackward";
+  const char* name() const override { return label; }
+  TensorList backward(const TensorList& g) override { return {to(g[0], dtype)}; }
+};
+
+struct CopyIntoNode final : Node {  // dst.copy_(src): edges are dst, src
+  Shape src_shape, dst_shape;
+  DType src_dtype;
+  const char* name() const override { return "CopyIntoBackward"; }
+  TensorList backward(const TensorList& g) override {
+    TensorList out(2);
+    if (needs(0)) out[0] = zeros_like(g[0]);
+    if (needs(1)) out[1] = to(sum_to(g[0], src_shape), src_dtype);
+    return out;
+  }
+};
+
+struct FillIntoNode final : Node {
+  const char* name() const override { return "FillIntoBackward"; }
+  TensorList backward(const TensorList& g) override { return {zeros_like(g[0])}; }
+};
+
+
+void record_copy(const Tensor& y, const Tensor& x, const char* label) {
+  if (!grad_needed(x) || !is_float(y.dtype())) return;
+  auto node = make_node<CopyNode>({&x});
+  node->dtype = x.dtype();
+  node->label = label;
+  set_history(y, node);
+}
+
+uint64_t pattern_of(const Scalar& value, DType dtype) {
+  uint64_t bits = 0;
+  visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS, bool>(dtype, "fill_", [&]<class T>() {
+    T v;
+    if constexpr (std::is_same_v<T, bool>) {
+      v = value.to_double() != 0;
+    } else if constexpr (std::is_integral_v<T>) {
+      v = static_cast<T>(value.to_int());
+    } else if constexpr (std::is_same_v<T, double>) {
+      v = value.to_double();
+    } else {
+      v = T(static_cast<float>(value.to_double()));
+    }
+    std::memcpy(&bits, &v, sizeof v);
+  });
+  return bits;
+}
+
+// Writes the pattern to every element of a tensor that may be strided.
+void fill_elements(const Tensor& t, uint64_t pattern) {
+  if (t.numel() == 0) return;
+  const int itemsize = static_cast<int>(t.itemsize());
+  const bool whole_storage = t.storage()->nbytes() == t.numel() * itemsize && !has_internal_overlap(t);
+  if (t.is_contiguous() || whole_storage) {
+    const FillArgs args{t.data(), t.numel(), itemsize, pattern};
+    return launch(copy_kernels().fill, args, t.numel() * itemsize / 10);
+  }
+  Tensor one = empty({}, t.dtype());
+  std::memcpy(one.data(), &pattern, static_cast<size_t>(itemsize));
+  strided_copy(t, one);
+}
+
+// dst[i] += src[i], one element after the other: elements of dst may be the same memory.
+template <class T>
+void add_elements(const Tensor& dst, const Tensor& src) {
+  const int n = dst.dim();
+  int64_t index[kMaxDims] = {};
+  T* d = dst.data_as<T>();
+  const T* s = src.data_as<T>();
+  for (int64_t i = 0; i < dst.numel(); ++i) {
+    *d = T(static_cast<acc_t<T>>(*d) + static_cast<acc_t<T>>(*s));
+    for (int k = n - 1; k >= 0; --k) {
+      d += dst.stride(k);
+      s += src.stride(k);
+      if (++index[k] < dst.size(k)) break;
+      d -= dst.stride(k) * dst.size(k);
+      s -= src.stride(k) * src.size(k);
+      index[k] = 0;
+    }
+  }
+}
+
+}  // namespace
+
+void strided_add(const Tensor& dst, const Tensor& src) {
+  visit<TERCEL_FLOATS>(dst.dtype(), "strided_add", [&]<class T>() { add_elements<T>(dst, src); });
+}
+
+void check_fits(const Scalar& value, DType dtype, const char* op) {
+  if (!is_int(dtype)) return;
+  bool fits = false;
+  visit<TERCEL_INTS>(dtype, op, [&]<class T>() {
+    if (value.is_float()) {
+      const double v = value.to_double();
+      const double low = static_cast<double>(std::numeric_limits<T>::min());
+      const double high = std::ldexp(1.0, static_cast<int>(sizeof(T)) * 8 - std::is_signed_v<T>);  // max + 1
+      fits = v > low - 1 && v < high;
+    } else {
+      const int64_t v = value.to_int();
+      fits = v >= static_cast<int64_t>(std::numeric_limits<T>::min()) &&
+             v <= static_cast<int64_t>(std::numeric_limits<T>::max());
+    }
+  });
+  if (value.is_float()) {
+    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_double(), " does not fit dtype ", dtype_name(dtype));
+  } else {
+    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_int(), " does not fit dtype ", dtype_name(dtype));
+  }
+}
+
+Tensor clone(const Tensor& t) {
+  Tensor y = empty_like(t);
+  strided_copy(y, t);
+  record_copy(y, t, "CloneBackward");
+  return y;
+}
+
+Tensor clone_contiguous(const Tensor& t) {
+  Tensor y = empty(t.shape(), t.dtype(), t.device());
+  strided_copy(y, t);
+  record_copy(y, t, "CloneBackward");
+  return y;
+}
+
+Tensor contiguous(const Tensor& t) { return t.is_contiguous() ? t : clone_contiguous(t); }
+
+Tensor to(const Tensor& t, DType dtype) { return t.dtype() == dtype ? t : to_copy(t, dtype); }
+
+Tensor to_copy(const Tensor& t, DType dtype) {
+  Tensor y = empty_like(t, dtype);
+  strided_copy(y, t);
+  record_copy(y, t, "ToBackward");
+  return y;
+}
+
+Tensor& copy_(Tensor& dst, const Tensor& src) {
+  check_inplace(dst, "copy_");
+  TERCEL_CHECK(broadcast_shapes(dst.shape(), src.shape(), "copy_") == dst.shape(), Shape, "copy_: source of shape ",
+               src.shape(), " cannot be broadcast to ", dst.shape());
+  Ref<Node> node;
+  if (grad_needed(dst, src)) {
+    auto n = make_node<CopyIntoNode>({&dst, &src});
+    n->src_shape = src.shape();
+    n->dst_shape = dst.shape();
+    n->src_dtype = src.dtype();
+    node = n;
+  }
+  if (dst.is_same(src)) return dst;
+  if (partially_overlaps(dst, src)) {
+    Tensor temporary = empty(src.shape(), src.dtype());
+    strided_copy(temporary, src);
+    strided_copy(dst, temporary);
+  } else {
+    strided_copy(dst, src);
+  }
+  finish_inplace(dst, node, "copy_");
+  return dst;
+}
+
+Tensor& fill_(Tensor& t, const Scalar& value) {
+  check_inplace(t, "fill_");
+  check_fits(value, t.dtype(), "fill_");
+  Ref<Node> node;
+  if (grad_needed(t)) node = make_node<FillIntoNode>({&t});
+  fill_elements(t, pattern_of(value, t.dtype()));
+  finish_inplace(t, node, "fill_");
+  return t;
+}
+
+Tensor& zero_(Tensor& t) { return fill_(t, Scalar(0)); }
+
+Tensor full(const Shape& shape, const Scalar& value, DType dtype, Device device) {
+  check_fits(value, dtype, "full");
+  Tensor t = empty(shape, dtype, device);
+  fill_elements(t, pattern_of(value, dtype));
+  return t;
+}
+Tensor zeros(const Shape& shape, DType dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  fill_elements(t, 0);
+  return t;
+}
+Tensor ones(const Shape& shape, DType dtype, Device device) { return full(shape, Scalar(1), dtype, device); }
+
+Tensor full_like(const Tensor& t, const Scalar& value) {
+  check_fits(value, t.dtype(), "full_like");
+  Tensor y = empty_like(t);
+  fill_elements(y, pattern_of(value, t.dtype()));
+  return y;
+}
+Tensor zeros_like(const Tensor& t, DType dtype) {
+  Tensor y = empty_like(t, dtype);
+  fill_elements(y, 0);
+  return y;
+}
+Tensor zeros_like(const Tensor& t) { return zeros_like(t, t.dtype()); }
+Tensor ones_like(const Tensor& t) { return full_like(t, Scalar(1)); }
+
+Tensor sum_to(const Tensor& t, const Shape& shape) {
+  if (t.shape() == shape) return t;
+  const int lead = t.dim() - shape.size();
+  Dims dims;
+  for (int i = 0; i < t.dim(); ++i) {
+    if (i < lead || (shape[i - lead] == 1 && t.size(i) != 1)) dims.push_back(i);
+  }
+  Tensor y = dims.empty() ? t : sum(t, dims, true, std::nullopt);
+  return reshape(y, shape);
+}
+
+}  // namespace tercel
