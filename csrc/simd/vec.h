@@ -63,8 +63,8 @@ using VecL = Vec<int64_t>;
 
 TERCEL_INLINE VecF fnma(VecF a, VecF b, VecF c) { return fma(-a, b, c); }  // c - a b
 TERCEL_INLINE VecD fnma(VecD a, VecD b, VecD c) { return fma(-a, b, c); }
-TERCEL_INLINE auto isnan(VecF a) { return a != a; }
-TERCEL_INLINE auto isnan(VecD a) { return a != a; }
+TERCEL_INLINE Mask16 isnan(const VecF& a) { return a != a; }
+TERCEL_INLINE Mask8 isnan(const VecD& a) { return a != a; }
 
 TERCEL_INLINE VecF abs(VecF a) { return as_float(as_int(a) & VecI(0x7fffffff)); }
 TERCEL_INLINE VecD abs(VecD a) { return as_double(as_int(a) & VecL(0x7fffffffffffffff)); }
