@@ -1,0 +1,91 @@
+"""Fixtures and options shared by all tests."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tercel
+
+ROOT = Path(__file__).resolve().parent.parent
+LEVELS = ("generic", "avx2", "avx512")
+
+
+def available_levels() -> list[str]:
+    """ISA levels that this build has and this processor runs, lowest first."""
+    found = []
+    for level in LEVELS:
+        try:
+            tercel.set_isa(level)
+        except RuntimeError:
+            continue
+        found.append(level)
+    tercel.set_isa("auto")
+    return found
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run the large grids")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    skip = pytest.mark.skip(reason="large grid: run with --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def isa_levels() -> list[str]:
+    return available_levels()
+
+
+@pytest.fixture(params=LEVELS)
+def isa(request, isa_levels):
+    """Runs the test once per ISA level."""
+    if request.param not in isa_levels:
+        pytest.skip(f"{request.param} is not built or not supported here")
+    tercel.set_isa(request.param)
+    yield request.param
+    tercel.set_isa("auto")
+
+
+@pytest.fixture
+def threads():
+    """`threads(n)` sets the number of threads until the test ends."""
+    before = tercel.get_num_threads()
+    yield tercel.set_num_threads
+    tercel.set_num_threads(before)
+
+
+@pytest.fixture
+def no_leak():
+    """Fails when the live tensor bytes differ between start and end of the test."""
+    gc.collect()
+    before = tercel.memory_stats()["allocated_bytes"]
+    yield
+    gc.collect()
+    after = tercel.memory_stats()["allocated_bytes"]
+    assert after == before, f"{after - before} bytes of tensors are still alive"
+
+
+@pytest.fixture(autouse=True)
+def fixed_state():
+    """Every test starts from the same seed and leaves the global settings as it found them."""
+    tercel.manual_seed(0)
+    yield
+    tercel.set_isa("auto")
+    tercel.set_grad_enabled(True)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch as a second oracle; the test is skipped where it is not installed."""
+    return pytest.importorskip("torch")
