@@ -18,7 +18,16 @@
 #define TERCEL_HAVE_AVX512 0
 #endif
 
-#if TERCEL_HAVE_AVX512
+#if TERCEL_HAVE_AVX512 && !TERCEL_HAVE_AVX2
+// Development builds only: the avx2 slot repeats generic.
+#define TERCEL_KERNEL_TABLE(Type, name)                                                 \
+  namespace generic { extern const Type name; }                                         \
+  namespace avx512 { extern const Type name; }                                          \
+  static inline const Type& name() {                                                    \
+    static const Type* const tables[] = {&generic::name, &generic::name, &avx512::name}; \
+    return *tables[static_cast<int>(isa_level())];                                      \
+  }
+#elif TERCEL_HAVE_AVX512
 #define TERCEL_KERNEL_TABLE(Type, name)                                              \
   namespace generic { extern const Type name; }                                      \
   namespace avx2 { extern const Type name; }                                         \
