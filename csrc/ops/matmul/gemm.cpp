@@ -1,0 +1,461 @@
+// Choice of path and the five loops of the packed product. ISA independent: everything that touches
+// elements is behind gemm_kernels() and the micro-kernel registry.
+#include "ops/matmul/gemm.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/allocator.h"
+#include "core/parallel.h"
+#include "ops/matmul/gemm_kernels.h"
+#include "ops/matmul/gemm_tuning.h"
+#include "ops/matmul/gemm_ukr.h"
+
+namespace tercel {
+namespace {
+
+#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
+  {#name, IsaLevel::level, bytes, mr, nr, direct_mr, &gemm_ukr_##name, &gemm_direct_##name},
+constexpr GemmUkernel kUkernels[] = {
+#include "ops/matmul/gemm_ukernels.inc"
+};
+#undef TERCEL_GEMM_UKR
+
+// Micro-kernel and block sizes per (level, float32 / float64), found once.
+struct Choice {
+  const GemmUkernel* ukr = nullptr;
+  GemmBlocking block{};
+};
+struct Choices {
+  Choice of[kNumIsaLevels][2];
+  Choices() {
+    for (const GemmUkernel& u : kUkernels)
+      of[static_cast<int>(u.level)][u.elem_bytes == 8].ukr = &u;
+    for (const GemmBlocking& b : kGemmBlocking)
+      of[static_cast<int>(b.level)][b.elem_bytes == 8].block = b;
+  }
+};
+const Choice& choose(DType in_dtype) {
+  static const Choices choices;
+  return choices.of[static_cast<int>(isa_level())][in_dtype == DType::f64];
+}
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t acc_bytes(DType in_dtype) { return in_dtype == DType::f64 ? 8 : 4; }
+
+class Workspace {
+ public:
+  explicit Workspace(int64_t bytes) : bytes_(bytes), p_(bytes > 0 ? cpu_alloc(bytes) : nullptr) {}
+  ~Workspace() {
+    if (p_) cpu_free(p_, bytes_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  char* data() const { return static_cast<char*>(p_); }
+
+ private:
+  int64_t bytes_;
+  void* p_;
+};
+
+bool trivial(const GemmEpilogue& e) {
+  return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none;
+}
+
+// Sums may be written straight into the output.
+bool sums_in_out(const GemmArgs& g) {
+  return g.out_col_stride == 1 && (g.out_dtype == DType::f32 || g.out_dtype == DType::f64) &&
+         !(g.epilogue.beta != 0.0 && g.epilogue.c == g.out);
+}
+
+bool plain(const GemmOperand& x) { return !x.pack && !x.packed; }
+
+// out^T = B^T A^T: the operands and the output strides change places, the sums do not change.
+GemmArgs transposed(const GemmArgs& g) {
+  GemmArgs t = g;
+  std::swap(t.M, t.N);
+  std::swap(t.a, t.b);
+  std::swap(t.out_row_stride, t.out_col_stride);
+  std::swap(t.epilogue.c_row_stride, t.epilogue.c_col_stride);
+  return t;
+}
+
+// Finishes the tile [i0, i0 + m) x [j0, j0 + n) whose sums are at `acc`.
+void finish(const GemmArgs& g, const void* acc, int64_t ld, int64_t i0, int64_t j0, int64_t m,
+            int64_t n) {
+  GemmEpilogueArgs e;
+  e.acc = acc;
+  e.ld = ld;
+  e.m = m;
+  e.n = n;
+  const int64_t size = dtype_size(g.out_dtype);
+  e.out = static_cast<char*>(g.out) + (i0 * g.out_row_stride + j0 * g.out_col_stride) * size;
+  e.out_row_stride = g.out_row_stride;
+  e.out_col_stride = g.out_col_stride;
+  e.out_dtype = g.out_dtype;
+  e.epilogue = g.epilogue;
+  if (e.epilogue.beta != 0.0) {
+    e.epilogue.c = static_cast<const char*>(g.epilogue.c) +
+                   (i0 * g.epilogue.c_row_stride + j0 * g.epilogue.c_col_stride) * size;
+  }
+  gemm_kernels().epilogue(e);
+}
+
+void pack_operand(const GemmOperand& x, DType dtype, int64_t row0, int64_t rows, int64_t k0,
+                  int64_t kc, int width, void* dst) {
+  if (x.pack) return x.pack(x.context, row0, rows, k0, kc, width, dst);
+  GemmPackArgs p;
+  p.src = static_cast<const char*>(x.data) +
+          (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(dtype);
+  p.src_dtype = dtype;
+  p.row_stride = x.row_stride;
+  p.k_stride = x.k_stride;
+  p.rows = rows;
+  p.kc = kc;
+  p.width = width;
+  p.dst = dst;
+  p.panel_stride = kc * width;
+  gemm_kernels().pack(p);
+}
+
+// ---- no product: K == 0
+// ----------------------------------------------------------------------------
+void gemm_empty_k(const GemmArgs& g) {
+  const int64_t cols = std::min<int64_t>(g.N, 4096);
+  const Workspace zeros(cols * 8);
+  std::fill_n(zeros.data(), cols * 8, char(0));
+  for (int64_t j = 0; j < g.N; j += cols)
+    finish(g, zeros.data(), 0, 0, j, g.M, std::min(cols, g.N - j));
+}
+
+// ---- small: operands in place, one thread
+// ----------------------------------------------------------
+bool use_direct(const GemmArgs& g) {
+  return plain(g.a) && plain(g.b) && (g.in_dtype == DType::f32 || g.in_dtype == DType::f64) &&
+         g.M * g.N <= kDirectMaxWork && g.M * g.N * g.K <= kDirectMaxWork;
+}
+
+void gemm_direct(const GemmArgs& g) {
+  const GemmUkernel& u = *choose(g.in_dtype).ukr;
+  const int64_t es = acc_bytes(g.in_dtype);
+  // B with unit column stride is read in place, otherwise it is packed into panels of nr columns.
+  const bool pack_b = g.b.row_stride != 1 && g.N > 1;
+  const bool in_out = sums_in_out(g);
+  const int64_t packed_bytes =
+      pack_b ? ceil_div(g.N, u.nr) * u.nr * std::min(g.K, kGemmKBlock) * es : 0;
+  const Workspace work(packed_bytes + (in_out ? 0 : g.M * g.N * es));
+  char* sums = in_out ? static_cast<char*>(g.out) : work.data() + packed_bytes;
+  const int64_t ld = in_out ? g.out_row_stride : g.N;
+  const int64_t row_steps = ceil_div(g.M, u.direct_mr);
+  const int64_t step = ceil_div(g.M, row_steps);
+  for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
+    const int64_t kc = std::min(kGemmKBlock, g.K - k0);
+    const char* a = static_cast<const char*>(g.a.data) + k0 * g.a.k_stride * es;
+    const char* b = static_cast<const char*>(g.b.data) + k0 * g.b.k_stride * es;
+    if (pack_b) pack_operand(g.b, g.in_dtype, 0, g.N, k0, kc, u.nr, work.data());
+    const int64_t n_step = pack_b ? u.nr : g.N;
+    for (int64_t j = 0; j < g.N; j += n_step) {
+      const char* bj = pack_b ? work.data() + j * kc * es : b;
+      const int64_t b_ks = pack_b ? u.nr : g.b.k_stride;
+      const int64_t n = std::min(n_step, g.N - j);
+      for (int64_t i = 0; i < g.M; i += step) {
+        const int64_t m = std::min(step, g.M - i);
+        u.direct(kc, a + i * g.a.row_stride * es, g.a.row_stride, g.a.k_stride, bj, b_ks,
+                 sums + (i * ld + j) * es, ld, m, n, k0 > 0);
+      }
+    }
+  }
+  if (!in_out || !trivial(g.epilogue)) finish(g, sums, ld, 0, 0, g.M, g.N);
+}
+
+// ---- few rows: stream the right operand
+// ------------------------------------------------------------
+bool use_skinny(const GemmArgs& g) {
+  return g.M <= kSkinnyRows && g.N >= 64 && plain(g.a) && plain(g.b) &&
+         (g.in_dtype == DType::f32 || g.in_dtype == DType::f64) &&
+         (g.b.row_stride == 1 || g.b.k_stride == 1) &&
+         g.N * g.K * acc_bytes(g.in_dtype) >= kSkinnyMinBytes;
+}
+
+void gemm_skinny(const GemmArgs& g) {
+  const int64_t es = acc_bytes(g.in_dtype);
+  const bool in_out = sums_in_out(g);
+  const bool streamed = g.b.k_stride != 1;
+  const int64_t sums_bytes = in_out ? 0 : g.M * g.N * es;
+  const Workspace work(sums_bytes + (streamed && g.K > kGemmKBlock ? g.M * g.N * es : 0));
+  char* sums = in_out ? static_cast<char*>(g.out) : work.data();
+  const int64_t ld = in_out ? g.out_row_stride : g.N;
+  // Whole 64-byte lines of the output per thread, and enough work to pay for waking one.
+  const int64_t per_column = g.M * g.K + 1;
+  int64_t grain = std::max<int64_t>(ceil_div(ceil_div(g.N, 4 * num_threads()), 64) * 64,
+                                    ceil_div(kSerialWork / 8, per_column * 64) * 64);
+  if (streamed) grain = std::max<int64_t>(grain, ceil_div(ceil_div(g.N, num_threads()), 64) * 64);
+  const auto run = g.in_dtype == DType::f64 ? gemm_kernels().skinny_f64 : gemm_kernels().skinny_f32;
+  parallel_for(g.N, grain, [&](int64_t n0, int64_t n1) {
+    SkinnyArgs s;
+    s.M = g.M;
+    s.N = n1 - n0;
+    s.K = g.K;
+    s.x = g.a.data;
+    s.x_rs = g.a.row_stride;
+    s.x_ks = g.a.k_stride;
+    s.w = static_cast<const char*>(g.b.data) + n0 * g.b.row_stride * es;
+    s.w_ns = g.b.row_stride;
+    s.w_ks = g.b.k_stride;
+    s.acc = sums + n0 * es;
+    s.ld = ld;
+    s.work = work.data() + sums_bytes + n0 * g.M * es;
+    run(s);
+    if (!in_out || !trivial(g.epilogue)) finish(g, sums + n0 * es, ld, 0, n0, g.M, n1 - n0);
+  });
+}
+
+// ---- packed: five loops around the micro-kernel
+// ----------------------------------------------------
+
+// Grid of tasks over one block of the output, in whole tiles.
+struct Grid {
+  int64_t rows, cols;            // tasks
+  int64_t row_tiles, col_tiles;  // per task
+};
+
+// Few large tasks, spread evenly; a split of the columns packs A again, so it must gain something.
+Grid make_grid(int64_t tiles_m, int64_t tiles_n, int64_t max_row_tiles, int threads) {
+  Grid best{};
+  double best_cost = 0;
+  for (int64_t cols = 1; cols <= std::min<int64_t>(threads, tiles_n); ++cols) {
+    int64_t rows = std::max<int64_t>(ceil_div(tiles_m, max_row_tiles), ceil_div(threads, cols));
+    for (int extra = 0; extra < 2 && rows * cols % threads != 0 && rows < tiles_m; ++extra) ++rows;
+    rows = std::min(rows, tiles_m);
+    const int64_t row_tiles = ceil_div(tiles_m, rows), col_tiles = ceil_div(tiles_n, cols);
+    rows = ceil_div(tiles_m, row_tiles);
+    const int64_t waves = ceil_div(rows * ceil_div(tiles_n, col_tiles), threads);
+    // Packing a row tile costs about as much as multiplying it with one column tile.
+    const double cost = static_cast<double>(waves) * static_cast<double>(row_tiles) *
+                        (static_cast<double>(col_tiles) + 1.0);
+    if (cols == 1 || cost < best_cost) {
+      best = {rows, ceil_div(tiles_n, col_tiles), row_tiles, col_tiles};
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+struct Packed {
+  const GemmArgs& g;
+  const GemmUkernel& u;
+  int64_t es;
+  // Block in work: columns [jc, jc + nc), k [pc, pc + kc).
+  int64_t jc, nc, pc, kc;
+  const char* b_panels;
+  char* sums;  // of (0, jc); null: a tile at a time on the stack
+  int64_t ld;
+  Grid grid;
+
+  bool last() const { return pc + kc == g.K; }
+
+  // Rows [i0, i0 + m) of A in panels at `a` times columns [j0, j1) of the block.
+  void multiply(const char* a, int64_t i0, int64_t m, int64_t j0, int64_t j1) const {
+    alignas(64) char tile[16 * 64 * 8];
+    for (int64_t i = 0; i < m; i += u.mr) {
+      const int64_t tm = std::min<int64_t>(u.mr, m - i);
+      for (int64_t j = j0; j < j1; j += u.nr) {
+        const int64_t tn = std::min<int64_t>(u.nr, j1 - j);
+        char* c = sums ? sums + ((i0 + i) * ld + j) * es : tile;
+        const int64_t c_ld = sums ? ld : u.nr;
+        u.packed(kc, a + i * kc * es, b_panels + j * kc * es, c, c_ld, tm, tn, pc > 0);
+        if (last() && !(sums == g_out() && trivial(g.epilogue)))
+          finish(g, c, c_ld, i0 + i, jc + j, tm, tn);
+      }
+    }
+  }
+  const char* g_out() const {
+    return sums_in_out(g) ? static_cast<const char*>(g.out) + jc * es : nullptr;
+  }
+
+  void run_tasks(int64_t begin, int64_t end) const {
+    const int64_t a_rows = grid.row_tiles * u.mr;
+    const Workspace work(g.a.packed ? 0 : a_rows * kc * es);
+    int64_t in_work = -1;
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t row = t / grid.cols, col = t % grid.cols;
+      const int64_t i0 = row * a_rows, m = std::min(a_rows, g.M - i0);
+      const int64_t j0 = col * grid.col_tiles * u.nr, j1 = std::min(j0 + grid.col_tiles * u.nr, nc);
+      const char* a = work.data();
+      if (g.a.packed) {
+        // Panels of k block pc lie behind those of earlier blocks, each block holding all rows.
+        a = static_cast<const char*>(g.a.packed) + (pc * ceil_div(g.M, u.mr) * u.mr + i0 * kc) * es;
+      } else if (in_work != row) {
+        pack_operand(g.a, g.in_dtype, i0, m, pc, kc, u.mr, work.data());
+        in_work = row;
+      }
+      multiply(a, i0, m, j0, j1);
+    }
+  }
+};
+
+void gemm_packed(const GemmArgs& g) {
+  const Choice& choice = choose(g.in_dtype);
+  const GemmUkernel& u = *choice.ukr;
+  const int64_t es = acc_bytes(g.in_dtype);
+  const bool serial = in_parallel_region() || g.M * g.N <= kSerialWork / g.K;
+  const int threads = serial ? 1 : num_threads();
+  const int64_t nc_max = std::min(choice.block.nc, ceil_div(g.N, u.nr) * u.nr);
+  const int64_t kc_max = std::min(g.K, kGemmKBlock);
+  const bool in_out = sums_in_out(g);
+  const bool keep_sums = !in_out && g.K > kGemmKBlock;  // between k blocks
+  const Workspace b_work(g.b.packed ? 0 : nc_max * kc_max * es);
+  const Workspace sums_work(keep_sums ? g.M * nc_max * es : 0);
+
+  for (int64_t jc = 0; jc < g.N; jc += nc_max) {
+    const int64_t nc = std::min(nc_max, g.N - jc);
+    const int64_t tiles_n = ceil_div(nc, u.nr);
+    Packed p{g, u, es, jc, nc, 0, 0, b_work.data(), nullptr, 0, {}};
+    p.sums = in_out ? static_cast<char*>(g.out) + jc * es : sums_work.data();
+    p.ld = in_out ? g.out_row_stride : nc_max;
+    p.grid = make_grid(ceil_div(g.M, u.mr), tiles_n, std::max<int64_t>(1, choice.block.mc / u.mr),
+                       threads);
+    for (int64_t pc = 0; pc < g.K; pc += kGemmKBlock) {
+      p.pc = pc;
+      p.kc = std::min(kGemmKBlock, g.K - pc);
+      if (g.b.packed) {
+        p.b_panels = static_cast<const char*>(g.b.packed) +
+                     (pc * ceil_div(g.N, u.nr) * u.nr + jc * p.kc) * es;
+      } else {
+        const int64_t panels =
+            std::max<int64_t>(serial ? tiles_n : ceil_div(tiles_n, 2 * threads), 1);
+        parallel_for(tiles_n, panels, [&](int64_t q0, int64_t q1) {
+          const int64_t r0 = q0 * u.nr, rows = std::min(q1 * u.nr, nc) - r0;
+          pack_operand(g.b, g.in_dtype, jc + r0, rows, pc, p.kc, u.nr,
+                       b_work.data() + r0 * p.kc * es);
+        });
+      }
+      const int64_t tasks = p.grid.rows * p.grid.cols;
+      parallel_for(tasks, serial ? tasks : 1, [&](int64_t t0, int64_t t1) { p.run_tasks(t0, t1); });
+    }
+  }
+}
+
+// ---- integers
+// --------------------------------------------------------------------------------------
+void gemm_int(const GemmArgs& g) {
+  const int64_t per_row = std::max<int64_t>(1, g.N * std::max<int64_t>(g.K, 1));
+  parallel_for(g.M, std::max<int64_t>(1, kSerialWork / 8 / per_row), [&](int64_t m0, int64_t m1) {
+    const IntGemmArgs args{g.N,
+                           g.K,
+                           g.a.data,
+                           g.a.row_stride,
+                           g.a.k_stride,
+                           g.b.data,
+                           g.b.k_stride,
+                           g.b.row_stride,
+                           g.out,
+                           g.out_row_stride,
+                           g.out_col_stride,
+                           g.out_dtype,
+                           m0,
+                           m1};
+    gemm_kernels().int_gemm(args);
+  });
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& args) {
+  if (args.M == 0 || args.N == 0) return;
+  if (is_int(args.in_dtype)) return gemm_int(args);
+  if (args.K == 0) return gemm_empty_k(args);
+  if (args.N > kSkinnyRows || args.N >= args.M) {
+    if (use_skinny(args)) return gemm_skinny(args);
+  } else {
+    const GemmArgs t = transposed(args);
+    if (use_skinny(t)) return gemm_skinny(t);
+  }
+  const bool swap = args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
+  const GemmArgs& g = swap ? transposed(args) : args;
+  if (use_direct(g)) return gemm_direct(g);
+  gemm_packed(g);
+}
+
+void gemm_batched(const GemmBatchArgs& args) {
+  int64_t count = 1;
+  for (int d = 0; d < args.ndim; ++d) count *= args.size[d];
+  if (count == 0) return;
+  const GemmArgs& first = args.gemm;
+  const int64_t in_size = dtype_size(first.in_dtype), out_size = dtype_size(first.out_dtype);
+  const auto run = [&](int64_t begin, int64_t end) {
+    int64_t index[14];
+    int64_t rest = begin;
+    int64_t a = 0, b = 0, c = 0, out = 0;
+    for (int d = args.ndim - 1; d >= 0; --d) {
+      index[d] = rest % args.size[d];
+      rest /= args.size[d];
+      a += index[d] * args.a_stride[d];
+      b += index[d] * args.b_stride[d];
+      c += index[d] * args.c_stride[d];
+      out += index[d] * args.out_stride[d];
+    }
+    GemmArgs g = first;
+    for (int64_t t = begin; t < end; ++t) {
+      g.a.data = static_cast<const char*>(first.a.data) + a * in_size;
+      g.b.data = static_cast<const char*>(first.b.data) + b * in_size;
+      if (first.epilogue.c)
+        g.epilogue.c = static_cast<const char*>(first.epilogue.c) + c * out_size;
+      g.out = static_cast<char*>(first.out) + out * out_size;
+      gemm(g);
+      for (int d = args.ndim - 1; d >= 0; --d) {
+        a += args.a_stride[d];
+        b += args.b_stride[d];
+        c += args.c_stride[d];
+        out += args.out_stride[d];
+        if (++index[d] < args.size[d]) break;
+        index[d] = 0;
+        a -= args.a_stride[d] * args.size[d];
+        b -= args.b_stride[d] * args.size[d];
+        c -= args.c_stride[d] * args.size[d];
+        out -= args.out_stride[d] * args.size[d];
+      }
+    }
+  };
+  const int64_t work = std::max<int64_t>(1, first.M * first.N * std::max<int64_t>(first.K, 1));
+  // Few large products use the threads inside each product.
+  if (count < 2 * num_threads() && work > kSerialWork) return run(0, count);
+  const int64_t grain = std::max<int64_t>(kSerialWork / work, ceil_div(count, 8 * num_threads()));
+  parallel_for(count, std::max<int64_t>(grain, 1), run);
+}
+
+int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype) {
+  const GemmTile tile = gemm_tile(in_dtype);
+  const int64_t width = side == 0 ? tile.mr : tile.nr;
+  return ceil_div(rows, width) * width * K * acc_bytes(in_dtype);
+}
+
+void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, DType in_dtype,
+                  void* dst) {
+  const GemmTile tile = gemm_tile(in_dtype);
+  const int width = side == 0 ? tile.mr : tile.nr;
+  const int64_t es = acc_bytes(in_dtype), padded = ceil_div(rows, width) * width;
+  for (int64_t pc = 0; pc < K; pc += kGemmKBlock) {
+    const int64_t kc = std::min(kGemmKBlock, K - pc);
+    const int64_t grain = std::max<int64_t>(1, 64 * 1024 / (kc * width));
+    parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
+      const int64_t r0 = q0 * width;
+      pack_operand(src, in_dtype, r0, std::min(q1 * width, rows) - r0, pc, kc, width,
+                   static_cast<char*>(dst) + (pc * padded + r0 * kc) * es);
+    });
+  }
+}
+
+GemmTile gemm_tile(DType acc) {
+  const GemmUkernel& u = *choose(acc).ukr;
+  return {u.mr, u.nr};
+}
+
+int64_t gemm_cost_ns(int64_t M, int64_t N, int64_t K, int64_t batch) {
+  // About 32 multiply-adds per nanosecond; in floating point so that nothing overflows.
+  const double work = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) *
+                      static_cast<double>(batch) / 32.0;
+  return work > 1e15 ? int64_t{1'000'000'000'000'000} : static_cast<int64_t>(work);
+}
+
+}  // namespace tercel

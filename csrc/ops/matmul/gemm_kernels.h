@@ -1,0 +1,71 @@
+// Per-level helpers of the matrix product: packing, epilogue, integer product, skinny products.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/kernel_table.h"
+#include "ops/matmul/gemm.h"
+
+namespace tercel {
+
+// dst[ceil(rows / width)][kc][width] = src[row][p] converted to the accumulation dtype, zero
+// padded. Panels lie panel_stride elements apart (>= kc * width).
+struct GemmPackArgs {
+  const void* src;
+  DType src_dtype;  // f64 packs to double, the other floats to float
+  int64_t row_stride, k_stride;
+  int64_t rows, kc;
+  int width;
+  void* dst;
+  int64_t panel_stride;
+};
+
+// out[i][j] = act(alpha * acc[i][j] + beta * c[i][j]) on an m x n tile.
+struct GemmEpilogueArgs {
+  const void* acc;  // row stride ld, unit columns; may be out
+  int64_t ld;
+  int64_t m, n;
+  void* out;
+  int64_t out_row_stride, out_col_stride;
+  DType out_dtype;
+  GemmEpilogue epilogue;  // c points at the element of (0, 0)
+};
+
+// out[m][n] = sum_k a[m][k] b[k][n] in wrapping integer arithmetic, rows [m0, m1).
+struct IntGemmArgs {
+  int64_t N, K;
+  const void* a;
+  int64_t a_rs, a_ks;
+  const void* b;
+  int64_t b_ks, b_ns;
+  void* out;
+  int64_t out_rs, out_cs;
+  DType dtype;
+  int64_t m0, m1;
+};
+
+// acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows M <= kSkinnyRows, columns [0, N).
+// Either w_ks == 1 (a linear weight: n across lanes by transposing in registers) or w_ns == 1.
+struct SkinnyArgs {
+  int64_t M, N, K;
+  const void* x;  // row stride x_rs, k stride x_ks
+  int64_t x_rs, x_ks;
+  const void* w;
+  int64_t w_ns, w_ks;
+  void* acc;  // row stride ld
+  int64_t ld;
+  void* work;  // M * N elements, only for w_ns == 1 and K > kGemmKBlock
+};
+inline constexpr int64_t kSkinnyRows = 16;
+
+struct GemmKernels {
+  void (*pack)(const GemmPackArgs&);
+  void (*epilogue)(const GemmEpilogueArgs&);
+  void (*int_gemm)(const IntGemmArgs&);
+  void (*skinny_f32)(const SkinnyArgs&);
+  void (*skinny_f64)(const SkinnyArgs&);
+};
+TERCEL_KERNEL_TABLE(GemmKernels, gemm_kernels)
+
+}  // namespace tercel

@@ -1,0 +1,33 @@
+// Block sizes of the packed product, as data. Rows are matched by level and element size.
+//
+// mc x kGemmKBlock of A stays in L2 next to the B panel in use; nc x kGemmKBlock of B is shared by
+// the threads (L3). Sizes are in elements; the driver rounds mc to the tile and evens out the
+// blocks.
+#pragma once
+
+#include <cstdint>
+
+#include "core/cpu_isa.h"
+
+namespace tercel {
+
+struct GemmBlocking {
+  IsaLevel level;
+  int elem_bytes;
+  int64_t mc, nc;
+};
+
+inline constexpr GemmBlocking kGemmBlocking[] = {
+    {IsaLevel::generic, 4, 64, 2048}, {IsaLevel::generic, 8, 32, 1024},
+    {IsaLevel::avx2, 4, 192, 2048},   {IsaLevel::avx2, 8, 96, 1024},
+    {IsaLevel::avx512, 4, 336, 2048}, {IsaLevel::avx512, 8, 168, 1024},
+};
+
+// Products up to this many multiply-adds read their operands in place.
+inline constexpr int64_t kDirectMaxWork = 96 * 96 * 96;
+// Multiply-adds below which one thread does it all (about 10 us).
+inline constexpr int64_t kSerialWork = 512 * 1024;
+// Few-row products with a right operand of at least this many bytes stream it once.
+inline constexpr int64_t kSkinnyMinBytes = 128 * 1024;
+
+}  // namespace tercel

@@ -1,0 +1,42 @@
+// Micro-kernel contract and registry. gemm_ukernels.inc has one line per micro-kernel; from it come
+// the declarations here, the selection in gemm.cpp, the exhaustive test and the benchmark row.
+#pragma once
+
+#include <cstdint>
+
+#include "core/cpu_isa.h"
+#include "core/kernel_table.h"
+
+namespace tercel {
+
+// c[m][n] (+)= sum over p < kc of a[p][m] * b[p][n], one fma chain per element in increasing p
+// starting at +0. Without `accumulate` the sum is stored, with it the sum is added to c once.
+//   a: packed panel [kc][mr]; b: packed panel [kc][nr], 64-byte aligned; c: row stride ldc, unit
+//   columns 1 <= m <= mr, 1 <= n <= nr, kc >= 0. Writes nothing outside m x n; reads whole panels.
+using GemmUkrFn = void (*)(int64_t kc, const void* a, const void* b, void* c, int64_t ldc,
+                           int64_t m, int64_t n, bool accumulate);
+
+// The same on operands in place: element (i, p) of A at a[i * a_rs + p * a_ks], B with unit column
+// stride and rows b_ks apart. 1 <= m <= direct_mr, any n. Reads nothing outside the operands.
+using GemmDirectFn = void (*)(int64_t kc, const void* a, int64_t a_rs, int64_t a_ks, const void* b,
+                              int64_t b_ks, void* c, int64_t ldc, int64_t m, int64_t n,
+                              bool accumulate);
+
+struct GemmUkernel {
+  const char* name;
+  IsaLevel level;
+  int elem_bytes;  // 4: float32, 8: float64
+  int mr, nr, direct_mr;
+  GemmUkrFn packed;
+  GemmDirectFn direct;
+};
+
+#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                  \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
+                                    int64_t, bool);                                             \
+  extern "C++" void gemm_direct_##name(int64_t, const void*, int64_t, int64_t, const void*,     \
+                                       int64_t, void*, int64_t, int64_t, int64_t, bool);
+#include "ops/matmul/gemm_ukernels.inc"
+#undef TERCEL_GEMM_UKR
+
+}  // namespace tercel
