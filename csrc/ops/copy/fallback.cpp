@@ -81,26 +81,5 @@ bool has_nan(const Tensor& t) {
   each(t, {}, [&](void* o, const int64_t*) { found |= std::isnan(load(t.dtype(), o)); });
   return found;
 }
-struct SumFallbackNode final : Node {
-  Shape shape;
-  const char* name() const override { return "SumBackward"; }
-  TensorList backward(const TensorList& g) override { return {expand(g[0], shape)}; }
-};
-Tensor sum(const Tensor& x, const Dims& dims, bool, std::optional<DType>) {
-  Shape shape = x.shape();
-  const uint32_t mask = dims_mask(dims, x.dim(), "sum");
-  for (int i = 0; i < x.dim(); ++i) if (mask >> i & 1u) shape[i] = 1;
-  Tensor y = zeros(shape, x.dtype());
-  Tensor wide = make_alias(y);
-  Strides st = broadcast_strides(y.shape(), y.strides(), x.shape());
-  wide.impl()->set_geometry(y.storage(), 0, x.shape(), st);
-  strided_add(wide, x);
-  if (grad_needed(x)) {
-    auto node = make_node<SumFallbackNode>({&x});
-    node->shape = x.shape();
-    set_history(y, node);
-  }
-  return y;
-}
 
 }  // namespace tercel

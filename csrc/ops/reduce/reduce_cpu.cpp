@@ -1,0 +1,530 @@
+// Kernels of sum, nansum, prod, max, min, norms over any dims (any/all/count are max/min/sum of
+// 0/1).
+//
+// The tree (reduce_kernels.h) has 16 lanes and 16 steps per group so that both access patterns run
+// at memory speed with the same bits: a row adds 16 vectors per group, a column tile adds 16 rows
+// that are 16 apart into the accumulator row of their lane. Work is split over outputs, or over
+// blocks when there are few outputs. Accumulates in float32 (float64 for float64, int64 for
+// integers).
+#include <math.h>
+
+#include <type_traits>
+
+#include "ops/reduce/reduce_iter.h"
+
+namespace tercel {
+namespace {
+
+#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
+// Trees over 16 are four trees over 4; only the SIMD levels unroll that loop (object size, build
+// time).
+#if defined(TERCEL_LEVEL_GENERIC)
+#define TERCEL_UNROLL_TREE _Pragma("GCC unroll 1")
+#else
+#define TERCEL_UNROLL_TREE _Pragma("GCC unroll 4")
+#endif
+
+using simd::Vec;
+
+// An int64 with the interface of Vec, so that one kernel text serves floats and integers; the loops
+// over it are vectorised by the compiler. Sums and products wrap.
+struct Int {
+  static constexpr int size = 1;
+  int64_t v;
+  Int() = default;
+  TERCEL_INLINE explicit Int(int64_t x) : v(x) {}
+  TERCEL_INLINE static Int load(const int64_t* p) { return Int(*p); }
+  TERCEL_INLINE static Int load_n(const int64_t* p, int64_t) { return Int(*p); }
+  TERCEL_INLINE void store(int64_t* p) const { *p = v; }
+  TERCEL_INLINE void store_n(int64_t* p, int64_t) const { *p = v; }
+};
+TERCEL_INLINE Int operator+(Int a, Int b) {
+  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) + static_cast<uint64_t>(b.v)));
+}
+TERCEL_INLINE Int operator*(Int a, Int b) {
+  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) * static_cast<uint64_t>(b.v)));
+}
+TERCEL_INLINE Int maximum(Int a, Int b) { return Int(a.v > b.v ? a.v : b.v); }
+TERCEL_INLINE Int minimum(Int a, Int b) { return Int(a.v < b.v ? a.v : b.v); }
+
+template <class A>
+struct vector_of {
+  using type = Vec<A>;
+};
+template <>
+struct vector_of<int64_t> {
+  using type = Int;
+};
+template <class A>
+using VecOf = typename vector_of<A>::type;
+
+// map: applied to each element once; combine: the associative operation; identity<A>.
+struct Sum {
+  template <class A>
+  static constexpr A identity = 0;
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return v;
+  }
+  template <class V>
+  static TERCEL_INLINE V combine(V a, V b) {
+    return a + b;
+  }
+};
+struct NanSum : Sum {
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return select(v == v, v, V(0));
+  }
+};
+struct AbsSum : Sum {
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return abs(v);
+  }
+};
+struct SquareSum : Sum {
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return v * v;
+  }
+};
+struct Prod {
+  template <class A>
+  static constexpr A identity = 1;
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return v;
+  }
+  template <class V>
+  static TERCEL_INLINE V combine(V a, V b) {
+    return a * b;
+  }
+};
+struct Max {
+  template <class A>
+  static constexpr A identity =
+      std::is_same_v<A, int64_t> ? A(INT64_MIN) : -static_cast<A>(INFINITY);
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return v;
+  }
+  template <class V>
+  static TERCEL_INLINE V combine(V a, V b) {
+    return maximum(a, b);
+  }
+};
+struct Min {
+  template <class A>
+  static constexpr A identity =
+      std::is_same_v<A, int64_t> ? A(INT64_MAX) : static_cast<A>(INFINITY);
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return v;
+  }
+  template <class V>
+  static TERCEL_INLINE V combine(V a, V b) {
+    return minimum(a, b);
+  }
+};
+struct AbsMax : Max {
+  template <class A>
+  static constexpr A identity = 0;
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return abs(v);
+  }
+};
+struct AbsMin : Min {
+  template <class V>
+  static TERCEL_INLINE V map(V v) {
+    return abs(v);
+  }
+};
+
+template <class Op, class A>
+TERCEL_INLINE A combine_scalar(A a, A b) {
+  using V = VecOf<A>;
+  if constexpr (std::is_same_v<A, int64_t>) {
+    return Op::combine(V(a), V(b)).v;
+  } else if constexpr (std::is_base_of_v<Max, Op>) {
+    return (a > b) | (a != a) ? a : b;
+  } else if constexpr (std::is_base_of_v<Min, Op>) {
+    return (a < b) | (a != a) ? a : b;
+  } else {
+    return Op::combine(a, b);
+  }
+}
+
+constexpr int kLanes = 16;
+constexpr int kGroup = 256;
+
+// Balanced tree over K vectors `step` elements apart.
+template <class Op, int K, class A>
+TERCEL_INLINE VecOf<A> tree(const A* x, int64_t step) {
+  if constexpr (K == 1) {
+    return Op::map(VecOf<A>::load(x));
+  } else if constexpr (K == 16) {
+    VecOf<A> quarter[4];
+    TERCEL_UNROLL_TREE
+    for (int q = 0; q < 4; ++q) quarter[q] = tree<Op, 4>(x + 4 * q * step, step);
+    return Op::combine(Op::combine(quarter[0], quarter[1]), Op::combine(quarter[2], quarter[3]));
+  } else {
+    return Op::combine(tree<Op, K / 2>(x, step), tree<Op, K / 2>(x + (K / 2) * step, step));
+  }
+}
+
+// Steps to run for the last `count` elements of a block: 1, 4 or 16. A tree over fewer steps equals
+// the tree over 16 with the missing ones at the identity.
+TERCEL_INLINE int steps_of(int64_t count) {
+  const int64_t steps = (count + kLanes - 1) / kLanes;
+  return steps <= 1 ? 1 : steps <= 4 ? 4 : 16;
+}
+
+template <class A>
+struct LaneAcc {
+  static constexpr int kVecs = kLanes / VecOf<A>::size;
+  VecOf<A> v[kVecs];
+};
+template <class Op, int K, class A>
+TERCEL_INLINE void row_group(LaneAcc<A>& acc, const A* __restrict x) {
+  for (int i = 0; i < LaneAcc<A>::kVecs; ++i) {
+    acc.v[i] = Op::combine(acc.v[i], tree<Op, K>(x + i * VecOf<A>::size, kLanes));
+  }
+}
+
+// Result of one block of up to kReduceBlock contiguous elements.
+template <class Op, class A>
+A row_block(const A* __restrict x, int64_t n) {
+  constexpr A identity = Op::template identity<A>;
+  LaneAcc<A> acc;
+  for (auto& v : acc.v) v = VecOf<A>(identity);
+  int64_t i = 0;
+  for (; i + kGroup <= n; i += kGroup) row_group<Op, 16>(acc, x + i);
+  const int64_t rest = n - i;
+  if (rest > 0) {
+    alignas(64) A tail[kGroup];
+    const int steps = steps_of(rest);
+    for (int64_t j = 0; j < rest; ++j) tail[j] = x[i + j];
+    for (int64_t j = rest; j < steps * kLanes; ++j) tail[j] = identity;
+    switch (steps) {
+      case 1:
+        row_group<Op, 1>(acc, tail);
+        break;
+      case 4:
+        row_group<Op, 4>(acc, tail);
+        break;
+      default:
+        row_group<Op, 16>(acc, tail);
+        break;
+    }
+  }
+  alignas(64) A lane[kLanes];
+  for (int v = 0; v < LaneAcc<A>::kVecs; ++v) acc.v[v].store(lane + v * VecOf<A>::size);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int l = 0; l < half; ++l) lane[l] = combine_scalar<Op>(lane[l], lane[l + half]);
+  }
+  return lane[0];
+}
+
+// Balanced tree over values in index order, fed one at a time (a binary counter of pending
+// subtrees).
+template <class Op, class A>
+struct PairwiseStack {
+  A pending[64];
+  int depth = 0;
+  int64_t count = 0;
+  TERCEL_INLINE void push(A v) {
+    for (int64_t c = count++; c & 1; c >>= 1) v = combine_scalar<Op>(pending[--depth], v);
+    pending[depth++] = v;
+  }
+  TERCEL_INLINE A result() {
+    if (depth == 0) return Op::template identity<A>;
+    A v = pending[--depth];
+    while (depth > 0) v = combine_scalar<Op>(pending[--depth], v);
+    return v;
+  }
+};
+
+template <class A>
+TERCEL_INLINE A finish(A v, const ReduceArgs& a) {
+  if constexpr (!std::is_same_v<A, int64_t>) {
+    if (a.post == ReducePost::divide) return v / static_cast<A>(a.g.n);
+    if (a.post == ReducePost::sqrt) {
+      if constexpr (std::is_same_v<A, float>)
+        return __builtin_sqrtf(v);
+      else
+        return __builtin_sqrt(v);
+    }
+  }
+  return v;
+}
+
+TERCEL_INLINE int64_t blocks_of(int64_t n) { return (n + kReduceBlock - 1) / kReduceBlock; }
+TERCEL_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+TERCEL_INLINE int64_t grain_of(int64_t elements_per_task) {
+  const int64_t grain = 32768 / (elements_per_task > 0 ? elements_per_task : 1);
+  return grain > 0 ? grain : 1;
+}
+
+template <class Op, class A>
+void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
+  const ReduceGeometry& g = a.g;
+  const int64_t blocks = blocks_of(g.n);
+  const StoreFn<A> store = store_fn<A>(a.out);
+  const int64_t out_size = item_size(a.out);
+  char* y = static_cast<char*>(a.y);
+  if (blocks > 1 && g.outputs < kReduceFewOutputs) {
+    A* partial = static_cast<A*>(a.workspace);
+    parallel_for(g.outputs * blocks, grain_of(kReduceBlock), [&](int64_t begin, int64_t end) {
+      alignas(64) A buf[kReduceBlock];
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t o = t / blocks, first = (t - o * blocks) * kReduceBlock;
+        const int64_t n = min64(kReduceBlock, g.n - first);
+        partial[t] = row_block<Op>(loader.load(loader.base(o), first, n, buf), n);
+      }
+    });
+    for (int64_t o = 0; o < g.outputs; ++o) {
+      PairwiseStack<Op, A> stack;
+      for (int64_t b = 0; b < blocks; ++b) stack.push(partial[o * blocks + b]);
+      const A v = finish(stack.result(), a);
+      store(y + o * out_size, &v, 1);
+    }
+    return;
+  }
+  parallel_for(g.outputs, grain_of(g.n), [&](int64_t begin, int64_t end) {
+    alignas(64) A buf[kReduceBlock];
+    alignas(64) A results[64];
+    for (int64_t o = begin; o < end;) {
+      const int64_t count = min64(64, end - o);
+      for (int64_t k = 0; k < count; ++k) {
+        const int64_t base = loader.base(o + k);
+        A v;
+        if (blocks == 1) {
+          v = row_block<Op>(loader.load(base, 0, g.n, buf), g.n);
+        } else {
+          PairwiseStack<Op, A> stack;
+          for (int64_t first = 0; first < g.n; first += kReduceBlock) {
+            const int64_t n = min64(kReduceBlock, g.n - first);
+            stack.push(row_block<Op>(loader.load(base, first, n, buf), n));
+          }
+          v = stack.result();
+        }
+        results[k] = finish(v, a);
+      }
+      store(y + o * out_size, results, count);
+      o += count;
+    }
+  });
+}
+
+// acc[c] = combine(acc[c], tree over K rows at column c)
+template <class Op, int K, class A, class Load>
+TERCEL_INLINE VecOf<A> column_tree(const A* const* rows, int64_t c, Load load) {
+  if constexpr (K == 1) {
+    return Op::map(load(rows[0] + c));
+  } else if constexpr (K == 16) {
+    VecOf<A> quarter[4];
+    TERCEL_UNROLL_TREE
+    for (int q = 0; q < 4; ++q) quarter[q] = column_tree<Op, 4>(rows + 4 * q, c, load);
+    return Op::combine(Op::combine(quarter[0], quarter[1]), Op::combine(quarter[2], quarter[3]));
+  } else {
+    return Op::combine(column_tree<Op, K / 2>(rows, c, load),
+                       column_tree<Op, K / 2>(rows + K / 2, c, load));
+  }
+}
+template <class Op, int K, class A>
+void column_group(A* acc, const A* const* rows_in, int64_t width) {
+  using V = VecOf<A>;
+  const A* rows[K];
+  for (int s = 0; s < K; ++s) rows[s] = rows_in[s];
+  int64_t c = 0;
+#pragma GCC ivdep
+  for (; c + V::size <= width; c += V::size) {
+    const auto load = [](const A* p) TERCEL_LAMBDA_INLINE { return V::load(p); };
+    Op::combine(V::load(acc + c), column_tree<Op, K>(rows, c, load)).store(acc + c);
+  }
+  if (c < width) {
+    const int64_t rest = width - c;
+    const auto load = [rest](const A* p) TERCEL_LAMBDA_INLINE { return V::load_n(p, rest); };
+    Op::combine(V::load_n(acc + c, rest), column_tree<Op, K>(rows, c, load)).store_n(acc + c, rest);
+  }
+}
+
+template <class Op, class A>
+void combine_arrays(A* lo, const A* hi, int64_t n) {
+  const A* row[1] = {hi};
+  struct Plain : Op {
+    static TERCEL_INLINE VecOf<A> map(VecOf<A> v) { return v; }
+  };
+  column_group<Plain, 1>(lo, row, n);
+}
+
+// Results of one block of up to kReduceBlock rows for `width` <= kWidth columns, into
+// acc[0..width).
+template <class A>
+struct ColumnTile {
+  static constexpr int kWidth = static_cast<int>(32768 / (kLanes * sizeof(A)));
+  alignas(64) A acc[kLanes * kWidth];
+};
+
+template <class Op, class A>
+void column_block(const Loader<A>& loader, int64_t base, int64_t first, int64_t rows, int64_t width,
+                  A* __restrict acc) {
+  constexpr int kWidth = ColumnTile<A>::kWidth;
+  alignas(64) A missing[kWidth];
+  alignas(64) A converted[16 * 64];
+  const int64_t lanes = min64(kLanes, rows);
+  for (int64_t i = 0; i < lanes * kWidth; ++i) acc[i] = Op::template identity<A>;
+  for (int64_t c = 0; c < width; ++c) missing[c] = Op::template identity<A>;
+  // Other dtypes are converted 64 columns at a time so that the converted rows stay in L1.
+  const int64_t strip = loader.direct ? width : 64;
+  int64_t offsets[kGroup];
+  for (int64_t r = 0; r < rows; r += kGroup) {
+    const int64_t count = min64(kGroup, rows - r);
+    const int steps = steps_of(count);
+    loader.row_offsets(first + r, count, offsets);
+    for (int64_t l = 0; l < min64(kLanes, count); ++l) {
+      for (int64_t c = 0; c < width; c += strip) {
+        const int64_t n = min64(strip, width - c);
+        const A* row[16];
+        for (int s = 0; s < steps; ++s) {
+          const int64_t k = l + s * kLanes;
+          if (k >= count) {
+            row[s] = missing;
+          } else if (loader.direct) {
+            row[s] = reinterpret_cast<const A*>(loader.x) + base + offsets[k] + c;
+          } else {
+            loader.fn(loader.x + (base + offsets[k] + c) * loader.itemsize, 1, n,
+                      converted + s * 64);
+            row[s] = converted + s * 64;
+          }
+        }
+        A* lane = acc + l * kWidth + c;
+        switch (steps) {
+          case 1:
+            column_group<Op, 1>(lane, row, n);
+            break;
+          case 4:
+            column_group<Op, 4>(lane, row, n);
+            break;
+          default:
+            column_group<Op, 16>(lane, row, n);
+            break;
+        }
+      }
+    }
+  }
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half && l + half < lanes; ++l) {
+      A* __restrict lo = acc + l * kWidth;
+      const A* __restrict hi = acc + (l + half) * kWidth;
+      combine_arrays<Op>(lo, hi, width);
+    }
+  }
+}
+
+template <class Op, class A>
+void reduce_columns(const ReduceArgs& a, const Loader<A>& loader) {
+  constexpr int kWidth = ColumnTile<A>::kWidth;
+  const ReduceGeometry& g = a.g;
+  const int64_t inner = g.kept_size[g.kept - 1], outer = g.outputs / inner;
+  const int64_t tiles = (inner + kWidth - 1) / kWidth, blocks = blocks_of(g.n);
+  // Tiles of equal width (a multiple of 16) rather than a narrow last one.
+  const int64_t width = ((inner + tiles - 1) / tiles + 15) / 16 * 16;
+  const StoreFn<A> store = store_fn<A>(a.out);
+  const int64_t out_size = item_size(a.out);
+  char* y = static_cast<char*>(a.y);
+  A* partial = static_cast<A*>(a.workspace);  // [blocks, outputs] when blocks > 1
+  const int64_t per_task = min64(width, inner) * min64(g.n, kReduceBlock);
+  parallel_for(outer * tiles * blocks, grain_of(per_task), [&](int64_t begin, int64_t end) {
+    ColumnTile<A> tile_acc;
+    A* acc = tile_acc.acc;
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t tile = t % tiles, b = t / tiles % blocks, o = t / tiles / blocks;
+      const int64_t c = tile * width, n = min64(width, inner - c);
+      if (n <= 0) continue;
+      const int64_t first = b * kReduceBlock;
+      column_block<Op>(loader, loader.column_base(o) + c, first, min64(kReduceBlock, g.n - first),
+                       n, acc);
+      if (blocks == 1) {
+        for (int64_t i = 0; i < n; ++i) acc[i] = finish(acc[i], a);
+        store(y + (o * inner + c) * out_size, acc, n);
+      } else {
+        A* dst = partial + b * g.outputs + o * inner + c;
+        for (int64_t i = 0; i < n; ++i) dst[i] = acc[i];
+      }
+    }
+  });
+  if (blocks == 1) return;
+  parallel_for(g.outputs, grain_of(blocks) < 64 ? 64 : grain_of(blocks),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t step = 1; step < blocks; step *= 2) {
+                   for (int64_t b = 0; b + step < blocks; b += 2 * step) {
+                     A* lo = partial + b * g.outputs;
+                     const A* hi = partial + (b + step) * g.outputs;
+                     combine_arrays<Op>(lo + begin, hi + begin, end - begin);
+                   }
+                 }
+                 for (int64_t i = begin; i < end; ++i) partial[i] = finish(partial[i], a);
+                 store(y + begin * out_size, partial + begin, end - begin);
+               });
+}
+
+template <class Op, class A>
+void reduce_op(const ReduceArgs& a) {
+  const Loader<A> loader(a.g, a.x, a.in, a.load == ReduceLoad::nonzero);
+  if (loader.columns()) {
+    reduce_columns<Op, A>(a, loader);
+  } else {
+    reduce_rows<Op, A>(a, loader);
+  }
+}
+
+template <class A>
+void reduce_acc(const ReduceArgs& a) {
+  switch (a.op) {
+    case ReduceOp::sum:
+      return reduce_op<Sum, A>(a);
+    case ReduceOp::prod:
+      return reduce_op<Prod, A>(a);
+    case ReduceOp::max:
+      return reduce_op<Max, A>(a);
+    case ReduceOp::min:
+      return reduce_op<Min, A>(a);
+    default:
+      break;
+  }
+  if constexpr (!std::is_same_v<A, int64_t>) {
+    switch (a.op) {
+      case ReduceOp::nansum:
+        return reduce_op<NanSum, A>(a);
+      case ReduceOp::abs_sum:
+        return reduce_op<AbsSum, A>(a);
+      case ReduceOp::abs_max:
+        return reduce_op<AbsMax, A>(a);
+      case ReduceOp::abs_min:
+        return reduce_op<AbsMin, A>(a);
+      case ReduceOp::square_sum:
+        return reduce_op<SquareSum, A>(a);
+      default:
+        break;
+    }
+  }
+}
+
+void reduce(const ReduceArgs& a) {
+  if (a.acc == DType::f32)
+    reduce_acc<float>(a);
+  else if (a.acc == DType::f64)
+    reduce_acc<double>(a);
+  else
+    reduce_acc<int64_t>(a);
+}
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const ReduceKernels reduce_kernels = {reduce};
+}
+}  // namespace tercel
