@@ -46,12 +46,6 @@ void each(const Tensor& out, std::initializer_list<const Tensor*> ins, F&& f) {
 
 }  // namespace
 
-void strided_copy(const Tensor& dst, const Tensor& src) {
-  each(dst, {&src}, [&](void* o, const int64_t* in) {
-    store(dst.dtype(), o, load(src.dtype(), static_cast<char*>(src.data()) + in[0] * src.itemsize()));
-  });
-}
-
 struct AddFallbackNode final : Node {
   Shape a, b;
   const char* name() const override { return "AddBackward"; }

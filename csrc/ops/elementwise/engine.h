@@ -1,0 +1,42 @@
+// The elementwise engine: runs one op on strided, broadcast operands of any dtype.
+//
+// An op is a plain loop over contiguous arrays of its work dtypes (OpFn). The engine walks the
+// output in chunks of at most kChunk elements. An operand that already is contiguous and of its
+// work dtype is used in place; any other one is gathered and converted into a buffer in L1, and
+// results are converted and scattered the same way. So an op is compiled for a few types only, and
+// every dtype combination, broadcast and stride works. Chunks never exchange values: the bits do
+// not depend on threads, strides or level.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+
+#include "core/tensor.h"
+#include "ops/elementwise/move_kernels.h"
+
+namespace tercel {
+
+inline constexpr int kMaxInputs = 4;
+
+// out[i] = f(in[0][i], in[1][i], ...) for i < n; all arrays contiguous; out may be the same array
+// as an input.
+using OpFn = void (*)(const double* params, void* out, const void* const* in, int64_t n);
+
+struct ElementwiseCall {
+  OpFn fn;                 // null: the value of input 0, converted
+  const double* params;       // scalar arguments of the op, may be null
+  int cost;                   // single-thread picoseconds per element when data is in cache
+  DType out_work;             // dtype fn writes
+  DType in_work[kMaxInputs];  // dtypes fn reads
+};
+
+// `out` has the broadcast shape and no internal overlap; inputs broadcast to it. An input may be
+// the same view as `out`, but must not overlap it otherwise. No checks, no autograd.
+void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tensor* const* inputs,
+                     int num_inputs);
+inline void run_elementwise(const ElementwiseCall& call, const Tensor& out,
+                            std::initializer_list<const Tensor*> inputs) {
+  run_elementwise(call, out, inputs.begin(), static_cast<int>(inputs.size()));
+}
+
+}  // namespace tercel

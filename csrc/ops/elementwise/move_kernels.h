@@ -1,0 +1,36 @@
+// Kernels that move elements without computing: dtype conversion, gather and scatter of strided
+// runs, streaming copies and transposes. The elementwise engine and strided_copy are built on them.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/kernel_table.h"
+
+namespace tercel {
+
+// dst[0..n) = cast(src[0..n)), both contiguous.
+using ConvertFn = void (*)(void* dst, const void* src, int64_t n);
+// dst contiguous, src with a step in bytes (0 repeats one element); and the reverse.
+using GatherFn = void (*)(void* dst, const void* src, int64_t step_bytes, int64_t n);
+using ScatterFn = void (*)(void* dst, int64_t step_bytes, const void* src, int64_t n);
+// dst[r * dst_row + c] = src[c * src_row + r] for r < rows, c < cols (row strides in bytes).
+// `stream` asks for stores that bypass the caches.
+using TransposeFn = void (*)(void* dst, int64_t dst_row_bytes, const void* src,
+                             int64_t src_row_bytes, int64_t rows, int64_t cols, bool stream);
+
+struct MoveKernels {
+  ConvertFn convert[kNumDTypes][kNumDTypes];  // [src][dst]
+  GatherFn gather[4];                         // by log2 of the element size
+  ScatterFn scatter[4];
+  TransposeFn transpose[4];
+  void (*copy_bytes)(void* dst, const void* src, int64_t nbytes, bool stream);
+};
+TERCEL_KERNEL_TABLE(MoveKernels, move_kernels)
+
+inline int log2_itemsize(DType t) {
+  const int64_t s = dtype_size(t);
+  return s == 1 ? 0 : s == 2 ? 1 : s == 4 ? 2 : 3;
+}
+
+}  // namespace tercel

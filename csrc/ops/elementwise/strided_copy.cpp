@@ -1,0 +1,124 @@
+// strided_copy: byte copies, blocked transposes, and everything else through the elementwise
+// engine.
+#include <algorithm>
+
+#include "core/cpu_isa.h"
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "core/strided.h"
+#include "ops/copy/copy.h"
+#include "ops/elementwise/engine.h"
+
+namespace tercel {
+namespace {
+
+constexpr int64_t kTileRows = 512, kTileCols = 64;  // work unit of a transpose
+constexpr int64_t kCopyGrain = 1 << 20;             // bytes
+
+bool streams(int64_t out_bytes) { return out_bytes > cache_sizes().l3 / 2; }
+
+struct BytesArgs {
+  char* dst;
+  const char* src;
+  int64_t nbytes;
+};
+void copy_contiguous(const BytesArgs& a) {
+  const bool stream = streams(a.nbytes);
+  parallel_for(a.nbytes, kCopyGrain, [&](int64_t begin, int64_t end) {
+    move_kernels().copy_bytes(a.dst + begin, a.src + begin, end - begin, stream);
+  });
+}
+
+// dim 0 is contiguous in dst, dim `plane` in src; the others are looped over.
+struct TransposeArgs {
+  char* dst;
+  const char* src;
+  StridedLoop loop;
+  int plane;
+  int log2_size;
+};
+void copy_transposed(const TransposeArgs& a) {
+  const StridedLoop& loop = a.loop;
+  const int64_t cols = loop.sizes[0], rows = loop.sizes[a.plane];
+  const int64_t col_blocks = (cols + kTileCols - 1) / kTileCols,
+                row_blocks = (rows + kTileRows - 1) / kTileRows;
+  const int64_t itemsize = int64_t{1} << a.log2_size;
+  const int64_t batch = loop.numel / (cols * rows);
+  const bool stream = streams(loop.numel * itemsize);
+  const TransposeFn transpose = move_kernels().transpose[a.log2_size];
+  const int64_t unit = std::min(cols, kTileCols) * std::min(rows, kTileRows) * itemsize;
+  parallel_for(batch * row_blocks * col_blocks, std::max<int64_t>(1, (256 << 10) / unit),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t c0 = i % col_blocks * kTileCols,
+                                 r0 = i / col_blocks % row_blocks * kTileRows;
+                   int64_t rest = i / (col_blocks * row_blocks);
+                   int64_t d = c0 * loop.strides[0][0] + r0 * loop.strides[0][a.plane];
+                   int64_t s = c0 * loop.strides[1][0] + r0 * loop.strides[1][a.plane];
+                   for (int k = 1; k < loop.dims; ++k) {
+                     if (k == a.plane) continue;
+                     d += rest % loop.sizes[k] * loop.strides[0][k];
+                     s += rest % loop.sizes[k] * loop.strides[1][k];
+                     rest /= loop.sizes[k];
+                   }
+                   transpose(a.dst + d, loop.strides[0][a.plane], a.src + s, loop.strides[1][0],
+                             std::min(kTileRows, rows - r0), std::min(kTileCols, cols - c0),
+                             stream);
+                 }
+               });
+}
+
+}  // namespace
+
+void strided_copy(const Tensor& dst, const Tensor& src) {
+  const int64_t numel = dst.numel(), itemsize = dst.itemsize();
+  if (numel == 0) return;
+  const bool same_dtype = dst.dtype() == src.dtype();
+  if (same_dtype && dst.is_contiguous() && src.is_contiguous() && src.numel() == numel) {
+    const BytesArgs args{static_cast<char*>(dst.data()), static_cast<const char*>(src.data()),
+                         numel * itemsize};
+    return launch(copy_contiguous, args, numel * itemsize / 10);
+  }
+  if (numel >= 1024 && src.numel() == numel) {
+    const Strides* strides[] = {&dst.strides(), &src.strides()};
+    Strides aligned;
+    if (src.dim() != dst.dim()) {
+      aligned = broadcast_strides(src.shape(), src.strides(), dst.shape());
+      strides[1] = &aligned;
+    }
+    const int64_t itemsizes[] = {itemsize, src.itemsize()};
+    TransposeArgs args;
+    args.loop.init(dst.shape(), 2, strides, itemsizes);
+    const StridedLoop& loop = args.loop;
+    int plane = 0;
+    if (loop.strides[0][0] == itemsize && loop.strides[1][0] != src.itemsize()) {
+      for (int d = 1; d < loop.dims; ++d) {
+        if (loop.strides[1][d] == src.itemsize() && loop.sizes[d] >= 4 && loop.sizes[0] >= 4)
+          plane = d;
+      }
+    }
+    if (plane && !same_dtype) {  // move first, then convert
+      Tensor moved = empty_like(dst, src.dtype());
+      strided_copy(moved, src);
+      return strided_copy(dst, moved);
+    }
+    if (plane) {
+      args.dst = static_cast<char*>(dst.data());
+      args.src = static_cast<const char*>(src.data());
+      args.plane = plane;
+      args.log2_size = log2_itemsize(dst.dtype());
+      return launch(copy_transposed, args, numel * itemsize / 5);
+    }
+    if (same_dtype && loop.dims == 1 && loop.strides[0][0] == itemsize &&
+        loop.strides[1][0] == itemsize) {
+      const BytesArgs bytes{static_cast<char*>(dst.data()), static_cast<const char*>(src.data()),
+                            numel * itemsize};
+      return launch(copy_contiguous, bytes, numel * itemsize / 10);
+    }
+  }
+  ElementwiseCall call{};
+  call.cost = 150;
+  run_elementwise(call, dst, {&src});
+}
+
+}  // namespace tercel
