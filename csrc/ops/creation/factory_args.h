@@ -1,0 +1,47 @@
+// The arguments shared by all factory functions of the binding (creation, random): sizes as f(2, 3) or
+// f((2, 3)), dtype, layout, device, pin_memory, requires_grad, out.
+#pragma once
+
+#include <optional>
+
+#include "ops/copy/copy.h"
+#include "python/bind.h"
+
+namespace tercel {
+
+// Sizes from the positional arguments or from size=; `op` names the function in errors.
+inline Shape factory_shape(const py::args& args, const std::optional<Dims>& size, const char* op) {
+  if (size) {
+    TERCEL_CHECK(args.empty(), Type, op, ": sizes given both by position and as size=");
+    return *size;
+  }
+  return dims_from_args(args, op);
+}
+
+// Only strided CPU memory exists; says so instead of ignoring a request for something else.
+inline void check_layout(const py::object& layout, bool pin_memory, const char* op) {
+  if (!layout.is_none()) {
+    const std::string text = py::str(layout).cast<std::string>();
+    TERCEL_CHECK(text.find("strided") != std::string::npos, NotImplemented, op,
+                 ": only the strided layout is provided, got ", text);
+  }
+  TERCEL_CHECK(!pin_memory, NotImplemented, op, ": pin_memory needs the CUDA backend");
+}
+
+inline Tensor with_requires_grad(Tensor t, bool requires_grad) {
+  if (requires_grad) t.set_requires_grad(true);
+  return t;
+}
+
+// Result of an op called with out=: copied into `out` when one is given. An empty out of another shape is
+// an error rather than a silent resize.
+inline Tensor into_out(const Tensor& result, const std::optional<Tensor>& out, const char* op) {
+  if (!out || !out->defined()) return result;
+  TERCEL_CHECK(out->shape() == result.shape(), Shape, op, ": out must have shape ", result.shape(), ", got ",
+               out->shape());
+  TERCEL_CHECK(!grad_needed(*out, result), Runtime, op, ": out= does not record gradients; call it under no_grad");
+  Tensor target = *out;
+  return copy_(target, result);
+}
+
+}  // namespace tercel
