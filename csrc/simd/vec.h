@@ -33,7 +33,7 @@ TERCEL_INLINE V load_partial(const S* p, int64_t n) {
   return V::load(buffer);
 }
 template <class V, class S>
-TERCEL_INLINE void store_partial(V v, S* p, int64_t n) {
+TERCEL_INLINE void store_partial(const V& v, S* p, int64_t n) {
   alignas(64) S buffer[V::size];
   v.store(buffer);
   __builtin_memcpy(p, buffer, static_cast<size_t>(n) * sizeof(S));
