@@ -36,7 +36,7 @@ class Binder {
     module_.def(name, std::forward<F>(f), extra...);
     return *this;
   }
-  // Tensor.name; the first parameter is self. Repeated calls with one name add overloads.
+  // Tensor.name; the first parameter is self and has no py::arg. Repeated calls with one name add overloads.
   template <class F, class... Extra>
   Binder& method(const char* name, F&& f, const Extra&... extra) {
     py::cpp_function fn(std::forward<F>(f), py::name(name), py::is_method(type_),
@@ -44,10 +44,10 @@ class Binder {
     set_type_attr(name, fn);
     return *this;
   }
+  // Both. The first py::arg names the first parameter, which is self for the method; give it always.
   template <class F, class... Extra>
-  Binder& both(const char* name, F f, const Extra&... extra) {
-    function(name, f, extra...);
-    // `py::arg`s count every parameter; for the method the first one is self.
+  Binder& both(const char* name, F f, const py::arg& self, const Extra&... extra) {
+    function(name, f, self, extra...);
     return method(name, f, extra...);
   }
   // Tensor.name as a read-only property.

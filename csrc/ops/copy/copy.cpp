@@ -6,11 +6,10 @@
 
 #include "core/launch.h"
 #include "ops/copy/copy_kernels.h"
+#include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
-
-Tensor sum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType> dtype);  // ops/reduce
 
 namespace {
 

@@ -51,7 +51,7 @@ struct AddFallbackNode final : Node {
   const char* name() const override { return "AddBackward"; }
   TensorList backward(const TensorList& g) override { return {sum_to(g[0], a), sum_to(g[0], b)}; }
 };
-Tensor add(const Tensor& a, const Tensor& b) {
+[[gnu::weak]] Tensor add(const Tensor& a, const Tensor& b) {
   Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), "add"), result_type({&a, &b}));
   each(y, {&a, &b}, [&](void* o, const int64_t* in) {
     store(y.dtype(), o, load(a.dtype(), static_cast<char*>(a.data()) + in[0] * a.itemsize()) +
@@ -65,15 +65,25 @@ Tensor add(const Tensor& a, const Tensor& b) {
   }
   return y;
 }
-void accumulate_(const Tensor& into, const Tensor& value) {
+[[gnu::weak]] void accumulate_(const Tensor& into, const Tensor& value) {
   GradMode off(false);
   strided_copy(into, add(into, value));
   into.storage()->bump_version("accumulate_");
 }
-bool has_nan(const Tensor& t) {
+[[gnu::weak]] bool has_nan(const Tensor& t) {
   bool found = false;
   each(t, {}, [&](void* o, const int64_t*) { found |= std::isnan(load(t.dtype(), o)); });
   return found;
 }
 
+}  // namespace tercel
+#include "python/ops_pending.h"
+namespace tercel {
+#define F2(n) [[gnu::weak]] Tensor n(const Tensor&, const Tensor&) { fail(ErrorKind::NotImplemented, #n ": pending"); }
+#define F2I(n) [[gnu::weak]] Tensor& n(Tensor&, const Tensor&) { fail(ErrorKind::NotImplemented, #n ": pending"); }
+#define F1(n) [[gnu::weak]] Tensor n(const Tensor&) { fail(ErrorKind::NotImplemented, #n ": pending"); }
+F2(sub) F2(mul) F2(div) F2(floor_divide) F2(remainder) F2(pow) F2(bitwise_and) F2(bitwise_or) F2(bitwise_xor) F2(matmul)
+F2(bitwise_left_shift) F2(bitwise_right_shift) F2(eq) F2(ne) F2(lt) F2(le) F2(gt) F2(ge)
+F2I(add_) F2I(sub_) F2I(mul_) F2I(div_) F2I(floor_divide_) F2I(remainder_) F2I(pow_) F2I(bitwise_and_) F2I(bitwise_or_) F2I(bitwise_xor_)
+F1(neg) F1(abs) F1(bitwise_not)
 }  // namespace tercel

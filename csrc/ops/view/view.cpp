@@ -368,6 +368,16 @@ Tensor expand(const Tensor& t, const Shape& shape) {
   return y;
 }
 
+Tensor view_as_is(const Tensor& t) {
+  Tensor y = make_view(t, t.shape(), t.strides(), t.offset());
+  if (grad_needed(t)) {
+    auto node = make_node<ViewNode>({&t});
+    node->shape = t.shape();
+    set_history(y, node);
+  }
+  return y;
+}
+
 namespace {
 Tensor with_shape(const Tensor& t, const Shape& shape, const Strides& strides) {
   Tensor y = make_view(t, shape, strides, t.offset());

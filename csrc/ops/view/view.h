@@ -49,6 +49,7 @@ Tensor diagonal(const Tensor& t, int64_t offset = 0, int64_t dim1 = 0, int64_t d
 // Sliding windows of `size` every `step` along `dim`, as a new last dim.
 Tensor unfold(const Tensor& t, int64_t dim, int64_t size, int64_t step);
 
+Tensor view_as_is(const Tensor& t);  // the same geometry as a new view
 Tensor detach(const Tensor& t);
 
 // Target shape with -1 filled in; raises ShapeError naming `op`.

@@ -1,0 +1,47 @@
+// The extension module tercel._core: one bind_* per op family.
+#include <cstdlib>
+
+#include "core/cpu_isa.h"
+#include "python/bind.h"
+#include "python/errors.h"
+#include "python/tensor_type.h"
+#include "python/values.h"
+
+namespace tercel {
+
+void bind_autograd(Binder& b);
+void bind_copy(Binder& b);
+void bind_core(Binder& b);
+void bind_creation(Binder& b);
+void bind_data(Binder& b);
+void bind_dlpack(Binder& b);
+void bind_dropout(Binder& b);
+void bind_index(Binder& b);
+void bind_optim(Binder& b);
+void bind_roofline(Binder& b);
+void bind_shape(Binder& b);
+void bind_view(Binder& b);
+
+}  // namespace tercel
+
+PYBIND11_MODULE(_core, module) {
+  using namespace tercel;
+  module.doc() = "tercel's C++ core: tensors, kernels and autograd.";
+  bind_errors(module);
+  bind_values(module);
+  bind_tensor_type(module);
+  if (const char* isa = std::getenv("TERCEL_ISA"); isa && *isa) set_isa(isa);
+  Binder b(module, pybind11::handle(reinterpret_cast<PyObject*>(g_tensor_type)));
+  bind_core(b);
+  bind_data(b);
+  bind_dlpack(b);
+  bind_view(b);
+  bind_copy(b);
+  bind_creation(b);
+  bind_dropout(b);
+  bind_index(b);
+  bind_optim(b);
+  bind_roofline(b);
+  bind_shape(b);
+  bind_autograd(b);
+}

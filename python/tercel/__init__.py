@@ -1,0 +1,82 @@
+"""tercel: a compact deep-learning framework with PyTorch's names.
+
+Functions are the C++ functions themselves. Sub-packages and NumPy are imported on first use, so that
+`import tercel` stays cheap.
+"""
+
+from importlib import import_module as _import_module
+from math import e, inf, nan, pi
+
+from . import _core
+from ._core import *  # noqa: F403
+from ._core import Generator, Size, Tensor, default_generator, device, dtype
+from .autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+_config = _core._config()
+__version__: str = _config["version"]
+
+strided = "strided"
+contiguous_format = "contiguous_format"
+preserve_format = "preserve_format"
+channels_last = "channels_last"
+newaxis = None
+
+# Names that live in sub-modules and are loaded when first used.
+_SUBMODULES = ("amp", "autograd", "datasets", "io", "linalg", "nn", "optim", "testing", "utils", "version")
+_LAZY = {
+    "save": "io",
+    "load": "io",
+    "from_numpy": "_numpy",
+    "asarray": "_numpy",
+    "set_printoptions": "_printing",
+    "get_rng_state": "random",
+    "set_rng_state": "random",
+    "manual_seed": "random",
+    "seed": "random",
+    "initial_seed": "random",
+    "fork_rng": "random",
+    "finfo": "_finfo",
+    "iinfo": "_finfo",
+    "show_config": "collect_env",
+}
+
+
+def __getattr__(name: str):
+    if name in _LAZY:
+        value = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
+    elif name in _SUBMODULES or name in ("random", "cuda", "backends", "func", "fft", "special", "cli"):
+        value = _import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module 'tercel' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_SUBMODULES, *_LAZY})
+
+
+__all__ = [
+    "e",
+    "inf",
+    "nan",
+    "pi",
+    "Generator",
+    "Size",
+    "Tensor",
+    "default_generator",
+    "device",
+    "dtype",
+    "enable_grad",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    *(name for name in dir(_core) if not name.startswith("_")),
+]

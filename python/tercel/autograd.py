@@ -1,0 +1,382 @@
+"""Automatic differentiation: modes, backward and grad, rules written in Python, gradient checks."""
+
+from __future__ import annotations
+
+import functools
+
+from . import _core
+from ._core import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+)
+
+__all__ = [
+    "Function",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+
+class _Mode:
+    """Context manager and decorator around a thread-local switch."""
+
+    def __call__(self, fn):
+        @functools.wraps(fn)
+        def wrapped(*args, **kwargs):
+            with type(self)._again(self):
+                return fn(*args, **kwargs)
+
+        return wrapped
+
+    def _again(self):
+        return type(self)()
+
+
+class no_grad(_Mode):
+    """Operations inside record no gradient. Context manager or decorator."""
+
+    def __new__(cls, fn=None):
+        self = super().__new__(cls)
+        return self if fn is None else self(fn)
+
+    def __enter__(self):
+        self.previous = _core._set_grad_enabled(False)
+
+    def __exit__(self, *exc):
+        _core._set_grad_enabled(self.previous)
+
+
+class enable_grad(_Mode):
+    """Operations inside record gradients again. Context manager or decorator."""
+
+    def __new__(cls, fn=None):
+        self = super().__new__(cls)
+        return self if fn is None else self(fn)
+
+    def __enter__(self):
+        self.previous = _core._set_grad_enabled(True)
+
+    def __exit__(self, *exc):
+        _core._set_grad_enabled(self.previous)
+
+
+class set_grad_enabled(_Mode):
+    """Switches gradient recording at once; as a context manager it switches back at the end."""
+
+    def __init__(self, mode: bool):
+        self.mode = bool(mode)
+        self.previous = _core._set_grad_enabled(self.mode)
+
+    def __enter__(self):
+        _core._set_grad_enabled(self.mode)
+
+    def __exit__(self, *exc):
+        _core._set_grad_enabled(self.previous)
+
+    def __call__(self, fn):
+        _core._set_grad_enabled(self.previous)  # used as a decorator: nothing changes now
+        return super().__call__(fn)
+
+    def _again(self):
+        return set_grad_enabled(self.mode)
+
+
+class inference_mode(_Mode):
+    """Like no_grad; tensors made inside can never take part in recorded operations."""
+
+    def __new__(cls, mode=True):
+        self = super().__new__(cls)
+        if callable(mode):
+            self.mode = True
+            return self(mode)
+        self.mode = bool(mode)
+        return self
+
+    def __enter__(self):
+        self.previous = _core._set_inference_mode(self.mode), _core._set_grad_enabled(not self.mode)
+
+    def __exit__(self, *exc):
+        _core._set_inference_mode(self.previous[0])
+        _core._set_grad_enabled(self.previous[1])
+
+    def _again(self):
+        return inference_mode(self.mode)
+
+
+class set_detect_anomaly:
+    """Switches anomaly mode: errors in backward name the forward line; NaN gradients raise."""
+
+    def __init__(self, mode: bool, check_nan: bool = True):
+        self.previous = is_anomaly_enabled(), is_anomaly_check_nan_enabled()
+        _core._set_anomaly(bool(mode), bool(check_nan))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        _core._set_anomaly(*self.previous)
+
+
+class detect_anomaly(set_detect_anomaly):
+    """Context manager that turns anomaly mode on; see set_detect_anomaly."""
+
+    def __init__(self, check_nan: bool = True):
+        super().__init__(True, check_nan)
+
+
+def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+    """Gradients of the sum of `tensors` (weighted by `grad_tensors`), added to the leaves' .grad."""
+    _core._backward(tensors, grad_tensors, retain_graph, create_graph, inputs)
+
+
+def grad(
+    outputs,
+    inputs,
+    grad_outputs=None,
+    retain_graph=None,
+    create_graph=False,
+    allow_unused=None,
+    is_grads_batched=False,
+    materialize_grads=False,
+):
+    """Gradients of `outputs` with respect to `inputs`, as a tuple; .grad stays untouched.
+
+    allow_unused: None for inputs that the outputs do not depend on, instead of an error;
+    materialize_grads: zeros for them.
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad: is_grads_batched is not provided; loop over the gradients")
+    unused = materialize_grads if allow_unused is None else allow_unused
+    result = _core._grad(outputs, inputs, grad_outputs, retain_graph, create_graph, unused or materialize_grads)
+    if materialize_grads:
+        sources = (inputs,) if isinstance(inputs, _core.Tensor) else inputs
+        result = tuple(_core._zeros(x.shape, x.dtype) if g is None else g for g, x in zip(result, sources, strict=True))
+    return result
+
+
+class FunctionCtx:
+    """What forward leaves for backward of a Function."""
+
+    def __init__(self):
+        self._to_save = None
+        self._saved = None
+        self._dirty = None
+        self._non_differentiable = None
+        self._materialize_grads = True
+        self.needs_input_grad = ()
+
+    def save_for_backward(self, *tensors):
+        """Keeps tensors for backward, checked against in-place overwriting."""
+        self._to_save = tensors
+
+    @property
+    def saved_tensors(self):
+        """The tensors of save_for_backward (in backward, or in forward after the call)."""
+        if self._saved is not None:
+            return self._saved
+        if self._to_save is not None:
+            return self._to_save
+        return ()
+
+    def mark_dirty(self, *tensors):
+        """Declares inputs that forward changed in place."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors):
+        """Declares outputs without gradient."""
+        self._non_differentiable = tensors
+
+    def set_materialize_grads(self, value: bool):
+        """False: backward receives None for outputs whose gradient is zero."""
+        self._materialize_grads = bool(value)
+
+
+class Function:
+    """A differentiable operation written in Python.
+
+    Subclasses define static methods `forward(ctx, *args)` and `backward(ctx, *grads)`, or
+    `forward(*args)` with `setup_context(ctx, inputs, output)`; callers use `apply`.
+
+    Example::
+
+        class Square(tercel.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                ctx.save_for_backward(x)
+                return x * x
+
+            @staticmethod
+            def backward(ctx, g):
+                (x,) = ctx.saved_tensors
+                return 2 * x * g
+
+        y = Square.apply(x)
+    """
+
+    @staticmethod
+    def forward(*args, **kwargs):
+        raise NotImplementedError("Function: forward must be defined")
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise NotImplementedError("Function: backward must be defined")
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        raise NotImplementedError("Function: setup_context is not defined")
+
+    @classmethod
+    def apply(cls, *args, **kwargs):
+        """Runs forward on the arguments and records backward for the tensors among them."""
+        ctx = FunctionCtx()
+        recording = is_grad_enabled()
+        ctx.needs_input_grad = tuple(recording and isinstance(a, _core.Tensor) and a.requires_grad for a in args)
+        previous = _core._set_grad_enabled(False)
+        try:
+            if cls.setup_context is not Function.setup_context:
+                result = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, result)
+            else:
+                result = cls.forward(ctx, *args, **kwargs)
+        finally:
+            _core._set_grad_enabled(previous)
+        if isinstance(result, list):
+            result = tuple(result)
+        return _core._function_apply(cls, ctx, args, result)
+
+
+def once_differentiable(fn):
+    """Marks a backward whose result cannot be differentiated again."""
+
+    @functools.wraps(fn)
+    def wrapped(ctx, *grads):
+        with no_grad():
+            return fn(ctx, *grads)
+
+    return wrapped
+
+
+def _flat_outputs(result):
+    outputs = (result,) if isinstance(result, _core.Tensor) else tuple(result)
+    return [o for o in outputs if isinstance(o, _core.Tensor) and o.is_floating_point()]
+
+
+def gradcheck(
+    func,
+    inputs,
+    *,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    check_undefined_grad: bool = True,
+    fast_mode: bool = False,
+) -> bool:
+    """Compares analytic gradients with central differences in float64.
+
+    Every float64 input with requires_grad is perturbed element by element; all float outputs are
+    checked; backward is run twice and must return the same bits (`nondet_tol` 0).
+    """
+    inputs = (inputs,) if isinstance(inputs, _core.Tensor) else tuple(inputs)
+    checked = [i for i, x in enumerate(inputs) if isinstance(x, _core.Tensor) and x.requires_grad]
+
+    def fail(message):
+        if raise_exception:
+            raise RuntimeError(f"gradcheck: {message}")
+        return False
+
+    if not checked:
+        raise ValueError("gradcheck: expected at least one input with requires_grad=True")
+    for i in checked:
+        if inputs[i].dtype is not _core.float64:
+            raise ValueError(f"gradcheck: input {i} must be float64, got {inputs[i].dtype}")
+
+    outputs = _flat_outputs(func(*inputs))
+    for k, output in enumerate(outputs):
+        columns = output.numel()
+        numeric = {i: [] for i in checked}
+        with no_grad():
+            for i in checked:
+                base = inputs[i].detach()
+                flat = base.reshape(-1).tolist()
+                for j in range(base.numel()):
+                    sides = []
+                    for step in (eps, -eps):
+                        moved = list(flat)
+                        moved[j] += step
+                        args = list(inputs)
+                        args[i] = _core.tensor(moved, dtype=_core.float64).reshape(base.shape)
+                        sides.append(_flat_outputs(func(*args))[k].detach().reshape(-1).tolist())
+                    numeric[i].append([(a - b) / (2 * eps) for a, b in zip(*sides, strict=True)])
+        if not output.requires_grad:
+            for i in checked:
+                if any(abs(v) > atol for row in numeric[i] for v in row):
+                    return fail(f"output {k} does not require grad but depends on input {i}")
+            continue
+        for c in range(columns):
+            seed = [0.0] * columns
+            seed[c] = 1.0
+            weight = _core.tensor(seed, dtype=output.dtype).reshape(output.shape)
+            runs = []
+            for _ in range(2 if c == 0 else 1):
+                fresh = _flat_outputs(func(*inputs))[k]
+                runs.append(grad(fresh, [inputs[i] for i in checked], weight, allow_unused=True))
+            for i, g in zip(checked, runs[0], strict=True):
+                values = [0.0] * inputs[i].numel() if g is None else g.reshape(-1).tolist()
+                if g is not None and g.shape != inputs[i].shape:
+                    return fail(f"gradient of input {i} has shape {g.shape}, expected {inputs[i].shape}")
+                for j, value in enumerate(values):
+                    expected = numeric[i][j][c]
+                    if not abs(value - expected) <= atol + rtol * abs(expected):
+                        return fail(
+                            f"d output {k}[{c}] / d input {i}[{j}]: analytic {value!r}, numeric {expected!r}"
+                        )
+            if len(runs) == 2:
+                for i, a, b in zip(checked, *runs, strict=True):
+                    if a is None:
+                        continue
+                    for u, v in zip(a.reshape(-1).tolist(), b.reshape(-1).tolist(), strict=True):
+                        if not (abs(u - v) <= nondet_tol or (u != u and v != v)):
+                            return fail(f"backward is not deterministic for input {i}")
+    return True
+
+
+def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, **_) -> bool:
+    """gradcheck of the gradients of `func`: checks second derivatives."""
+    inputs = (inputs,) if isinstance(inputs, _core.Tensor) else tuple(inputs)
+    outputs = _flat_outputs(func(*inputs))
+    if grad_outputs is None:
+        weights = []
+        for o in outputs:
+            values = [0.5 + ((7 * n) % 11) / 11.0 for n in range(o.numel())]
+            weights.append(_core.tensor(values, dtype=o.dtype).reshape(o.shape).requires_grad_())
+    else:
+        weights = [grad_outputs] if isinstance(grad_outputs, _core.Tensor) else list(grad_outputs)
+    positions = [i for i, x in enumerate(inputs) if isinstance(x, _core.Tensor) and x.requires_grad]
+
+    def first(*args):
+        args, seeds = args[: len(inputs)], args[len(inputs) :]
+        # Gradients with respect to clones, so that perturbed inputs are differentiated as well.
+        args = [a if i not in positions or a.requires_grad else a.detach().requires_grad_() for i, a in enumerate(args)]
+        with enable_grad():
+            outs = [o for o in _flat_outputs(func(*args)) if o.requires_grad]
+            seeds = [s for s, o in zip(seeds, _flat_outputs(func(*args)), strict=True) if o.requires_grad]
+            grads = grad(outs, [args[i] for i in positions], seeds, create_graph=True, allow_unused=True)
+        return tuple(g for g in grads if g is not None)
+
+    return gradcheck(
+        first, (*inputs, *weights), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
+    )
