@@ -33,7 +33,6 @@ def collect() -> dict[str, str]:
     config = tercel._core._config()
     stats = tercel.memory_stats()
     caches = " / ".join(f"{n // 1024} KiB" for n in config["cache_bytes"])
-    cuda = getattr(tercel, "cuda", None)
     return {
         "tercel": f"{config['version']} (git {config['git_hash']}), {config['compiler']}",
         "Python": f"{platform.python_version()} ({sys.executable})",
@@ -51,12 +50,17 @@ def collect() -> dict[str, str]:
         f"{config['default_num_threads_reason']})",
         "allocator": f"{config['allocator']}, {stats['allocated_bytes']} bytes in use, "
         f"{stats['reserved_bytes']} held",
-        "CUDA": "not in this build" if cuda is None or not cuda.is_available() else "available",
+        "CUDA": "not in this build",
     }
 
 
 def report() -> str:
     return "\n".join(f"{name + ':':22s} {value}" for name, value in collect().items())
+
+
+def show_config() -> None:
+    """Prints the report."""
+    print(report())
 
 
 if __name__ == "__main__":
