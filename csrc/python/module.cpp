@@ -17,6 +17,7 @@ void bind_data(Binder& b);
 void bind_dlpack(Binder& b);
 void bind_dropout(Binder& b);
 void bind_index(Binder& b);
+void bind_matmul(Binder& b);
 void bind_optim(Binder& b);
 void bind_roofline(Binder& b);
 void bind_shape(Binder& b);
@@ -40,6 +41,7 @@ PYBIND11_MODULE(_core, module) {
   bind_creation(b);
   bind_dropout(b);
   bind_index(b);
+  bind_matmul(b);
   bind_optim(b);
   bind_roofline(b);
   bind_shape(b);

@@ -58,7 +58,7 @@ struct GemmArgs {
   GemmOperand a, b;
   DType in_dtype = DType::f32;   // of both operands
   DType out_dtype = DType::f32;  // f64 if and only if in_dtype is f64
-  void* out = nullptr;           // may be epilogue.c itself only if K <= kGemmKBlock
+  void* out = nullptr;           // may be epilogue.c itself, with the same strides
   int64_t out_row_stride = 0;
   int64_t out_col_stride = 1;
   GemmEpilogue epilogue;

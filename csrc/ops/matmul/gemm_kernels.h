@@ -59,12 +59,27 @@ struct SkinnyArgs {
 };
 inline constexpr int64_t kSkinnyRows = 16;
 
+// out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
+// summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs
+// at read speed.
+struct DotArgs {
+  const void* a;
+  int64_t a_stride;
+  const void* b;
+  int64_t b_stride;
+  int64_t K;
+  void* out;
+  DType dtype;
+};
+inline constexpr int64_t kDotBlock = 4096;
+
 struct GemmKernels {
   void (*pack)(const GemmPackArgs&);
   void (*epilogue)(const GemmEpilogueArgs&);
   void (*int_gemm)(const IntGemmArgs&);
   void (*skinny_f32)(const SkinnyArgs&);
   void (*skinny_f64)(const SkinnyArgs&);
+  void (*dot)(const DotArgs&);
 };
 TERCEL_KERNEL_TABLE(GemmKernels, gemm_kernels)
 

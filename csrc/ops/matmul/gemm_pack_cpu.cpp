@@ -2,6 +2,7 @@
 //
 // Three source layouts: rows contiguous (copy), k contiguous (transpose in registers), anything
 // else (element by element). In the first two the source is read in whole cache lines.
+#include "ops/matmul/dot_cpu.h"
 #include "ops/matmul/gemm_int.h"
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/gemm_skinny.h"
@@ -222,7 +223,8 @@ void epilogue(const GemmEpilogueArgs& e) {
 }  // namespace
 
 namespace TERCEL_LEVEL {
-extern const GemmKernels gemm_kernels = {pack, epilogue, int_gemm, skinny<float>, skinny<double>};
+extern const GemmKernels gemm_kernels = {pack,          epilogue,       int_gemm,
+                                         skinny<float>, skinny<double>, dot};
 }
 
 }  // namespace tercel

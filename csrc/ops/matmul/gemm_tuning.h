@@ -20,7 +20,7 @@ struct GemmBlocking {
 inline constexpr GemmBlocking kGemmBlocking[] = {
     {IsaLevel::generic, 4, 64, 2048}, {IsaLevel::generic, 8, 32, 1024},
     {IsaLevel::avx2, 4, 192, 2048},   {IsaLevel::avx2, 8, 96, 1024},
-    {IsaLevel::avx512, 4, 336, 2048}, {IsaLevel::avx512, 8, 168, 1024},
+    {IsaLevel::avx512, 4, 112, 2048}, {IsaLevel::avx512, 8, 56, 1024},
 };
 
 // Products up to this many multiply-adds read their operands in place.

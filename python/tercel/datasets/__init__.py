@@ -13,7 +13,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-
 import tercel
 
 __all__ = ["digits", "idx_folder", "read_idx"]

@@ -1,0 +1,25 @@
+// The step between the public products and the driver: geometry, batching, launch. No autograd.
+#pragma once
+
+#include "core/tensor.h"
+#include "ops/matmul/gemm.h"
+
+namespace tercel {
+
+struct ProductOptions {
+  double alpha = 1.0;
+  double beta = 0.0;
+  Tensor c;  // broadcasts to the result; not read when beta == 0
+  GemmActivation activation = GemmActivation::none;
+  Tensor
+      out;  // written instead of a new tensor; shape and dtype of the result; may be c, not a or b
+};
+
+// act(alpha * a[..., M, K] b[..., K, N] + beta * c) with broadcast leading dims.
+Tensor product(const char* op, const Tensor& a, const Tensor& b,
+               const ProductOptions& options = {});
+// a[..., M, K] b[N, K]^T without making the transposed view.
+Tensor product_nt(const char* op, const Tensor& a, const Tensor& b,
+                  const ProductOptions& options = {});
+
+}  // namespace tercel
