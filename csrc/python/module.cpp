@@ -16,6 +16,8 @@ void bind_creation(Binder& b);
 void bind_data(Binder& b);
 void bind_dlpack(Binder& b);
 void bind_dropout(Binder& b);
+void bind_activation(Binder& b);
+void bind_elementwise(Binder& b);
 void bind_index(Binder& b);
 void bind_matmul(Binder& b);
 void bind_optim(Binder& b);
@@ -40,6 +42,8 @@ PYBIND11_MODULE(_core, module) {
   bind_copy(b);
   bind_creation(b);
   bind_dropout(b);
+  bind_activation(b);
+  bind_elementwise(b);
   bind_index(b);
   bind_matmul(b);
   bind_optim(b);

@@ -13,18 +13,15 @@
 
 #include "core/tensor.h"
 #include "ops/elementwise/move_kernels.h"
+#include "ops/elementwise/op.h"
 
 namespace tercel {
 
 inline constexpr int kMaxInputs = 4;
 
-// out[i] = f(in[0][i], in[1][i], ...) for i < n; all arrays contiguous; out may be the same array
-// as an input.
-using OpFn = void (*)(const double* params, void* out, const void* const* in, int64_t n);
-
 struct ElementwiseCall {
-  OpFn fn;                 // null: the value of input 0, converted
-  const double* params;       // scalar arguments of the op, may be null
+  OpFn fn;                    // null: the value of input 0, converted
+  const double* params;       // kMaxParams scalar arguments of the op
   int cost;                   // single-thread picoseconds per element when data is in cache
   DType out_work;             // dtype fn writes
   DType in_work[kMaxInputs];  // dtypes fn reads
