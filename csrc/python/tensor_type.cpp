@@ -3,7 +3,9 @@
 #include <Python.h>
 #include <structmember.h>
 
-#include "python/ops_pending.h"
+
+#include "ops/elementwise/elementwise.h"
+#include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
 #include "python/caster.h"
 #include "python/errors.h"
