@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
+
 import report
 import tercel
 from cases import BenchCase, Inputs, load_all

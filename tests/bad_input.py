@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
 import tercel
 from op_cases import OpCase, Sample
 from op_runner import as_tuple, contiguous, prepare, tensors

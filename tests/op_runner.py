@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 import tercel
 from op_cases import OpCase, Sample
 from tercel.testing import to_float64

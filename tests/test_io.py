@@ -9,9 +9,10 @@ import struct
 
 import numpy as np
 import pytest
-import tercel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import tercel
 from tercel import io
 from tercel.testing import bits, to_float64
 
@@ -89,6 +90,13 @@ def test_we_read_the_reference_package(tmp_path):
     st_numpy.save_file(arrays, str(tmp_path / "x"))
     for name, t in io.load_file(tmp_path / "x").items():
         assert np.array_equal(t.numpy(), arrays[name])
+
+
+def test_any_header_length_is_read():
+    """A header of 128 bytes starts like a pickle file."""
+    for extra in range(64, 200, 8):
+        data = io.dumps({"a" * extra: tercel.tensor([1.0])})
+        assert io.loads(data)["a" * extra].item() == 1.0
 
 
 def test_misaligned_data_is_read():

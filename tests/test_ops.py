@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 import tercel
 from bad_input import check_bad_input
 from op_cases import Sampler, load_all

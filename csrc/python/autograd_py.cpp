@@ -18,19 +18,22 @@ py::object node_object(const Ref<Node>& node) {
 }
 
 PyObject* get_grad_fn(PyObject* self, void*) {
-  return guarded([&]() -> PyObject* { return node_object(tensor_of(self).grad_fn()).release().ptr(); },
-                 static_cast<PyObject*>(nullptr));
+  return guarded(
+      [&]() -> PyObject* { return node_object(tensor_of(self).grad_fn()).release().ptr(); },
+      static_cast<PyObject*>(nullptr));
 }
 
 // File and line of the innermost Python frame outside this package.
 std::string python_location() {
   if (!PyGILState_Check()) return "unknown";
-  py::object frame = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
+  py::object frame =
+      py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyEval_GetFrame()));
   while (frame && !frame.is_none()) {
     const py::object code = frame.attr("f_code");
     const auto file = code.attr("co_filename").cast<std::string>();
     if (file.find("/tercel/") == std::string::npos) {
-      return str(file, ":", frame.attr("f_lineno").cast<int>(), " in ", code.attr("co_name").cast<std::string>());
+      return str(file, ":", frame.attr("f_lineno").cast<int>(), " in ",
+                 code.attr("co_name").cast<std::string>());
     }
     frame = frame.attr("f_back");
   }
@@ -41,32 +44,35 @@ TensorList tensors_of(const py::object& o, const char* op, bool allow_none) {
   TensorList list;
   if (o.is_none()) return list;
   if (is_tensor_object(o.ptr())) return {tensor_of(o.ptr())};
-  TERCEL_CHECK(py::isinstance<py::sequence>(o), Type, op, ": expected a Tensor or a sequence of tensors, got ",
-               Py_TYPE(o.ptr())->tp_name);
+  TERCEL_CHECK(py::isinstance<py::sequence>(o), Type, op,
+               ": expected a Tensor or a sequence of tensors, got ", Py_TYPE(o.ptr())->tp_name);
   for (py::handle h : o) {
     if (h.is_none() && allow_none) {
       list.emplace_back();
       continue;
     }
-    TERCEL_CHECK(is_tensor_object(h.ptr()), Type, op, ": expected tensors, got ", Py_TYPE(h.ptr())->tp_name);
+    TERCEL_CHECK(is_tensor_object(h.ptr()), Type, op, ": expected tensors, got ",
+                 Py_TYPE(h.ptr())->tp_name);
     list.push_back(tensor_of(h.ptr()));
   }
   return list;
 }
 
-void run(const TensorList& tensors, const py::object& grads, std::optional<bool> retain, bool create,
-         const py::object& inputs) {
+void run(const TensorList& tensors, const py::object& grads, std::optional<bool> retain,
+         bool create, const py::object& inputs) {
   const TensorList g = tensors_of(grads, "backward", true);
-  TERCEL_CHECK(g.empty() || g.size() == tensors.size(), Value, "backward: expected ", tensors.size(), " gradients, got ", g.size());
+  TERCEL_CHECK(g.empty() || g.size() == tensors.size(), Value, "backward: expected ",
+               tensors.size(), " gradients, got ", g.size());
   const TensorList in = tensors_of(inputs, "backward", false);
   TERCEL_CHECK(inputs.is_none() || !in.empty(), Value, "backward: inputs must not be empty");
   run_backward(tensors, g, retain.value_or(create), create, in, true, !inputs.is_none());
 }
 
-// ---- autograd.Function -----------------------------------------------------------------------------
+// ---- autograd.Function
+// -----------------------------------------------------------------------------
 
-// Node of a rule written in Python. It owns the ctx; ctx.saved_tensors is filled only while backward
-// runs, so ctx and node do not form a cycle.
+// Node of a rule written in Python. It owns the ctx; ctx.saved_tensors is filled only while
+// backward runs, so ctx and node do not form a cycle.
 struct PythonNode final : Node {
   py::object cls, ctx;
   std::string label;
@@ -106,23 +112,24 @@ struct PythonNode final : Node {
     }
     py::object result = cls.attr("backward")(ctx, *arguments);
     ctx.attr("_saved") = py::none();
-    if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr())) result = py::make_tuple(result);
+    if (!PyTuple_Check(result.ptr()) && !PyList_Check(result.ptr()))
+      result = py::make_tuple(result);
     const auto returned = py::reinterpret_borrow<py::sequence>(result);
-    TERCEL_CHECK(returned.size() >= slot_of_argument.size() ||
-                     returned.size() == edges.size(),
-                 Runtime, label, ": backward must return a gradient for each of the ", slot_of_argument.size(),
-                 " arguments of forward, got ", returned.size());
+    TERCEL_CHECK(returned.size() >= slot_of_argument.size() || returned.size() == edges.size(),
+                 Runtime, label, ": backward must return a gradient for each of the ",
+                 slot_of_argument.size(), " arguments of forward, got ", returned.size());
     TensorList out(edges.size());
     for (size_t i = 0; i < returned.size(); ++i) {
       const py::object value = returned[i];
       if (i >= slot_of_argument.size()) {
-        TERCEL_CHECK(value.is_none(), Runtime, label, ": backward returned more gradients than forward has arguments");
+        TERCEL_CHECK(value.is_none(), Runtime, label,
+                     ": backward returned more gradients than forward has arguments");
         continue;
       }
       const int slot = slot_of_argument[i];
       if (value.is_none()) continue;
-      TERCEL_CHECK(is_tensor_object(value.ptr()), Type, label, ": backward must return tensors or None, got ",
-                   Py_TYPE(value.ptr())->tp_name);
+      TERCEL_CHECK(is_tensor_object(value.ptr()), Type, label,
+                   ": backward must return tensors or None, got ", Py_TYPE(value.ptr())->tp_name);
       if (slot >= 0) out[static_cast<size_t>(slot)] = tensor_of(value.ptr());
     }
     return out;
@@ -131,13 +138,17 @@ struct PythonNode final : Node {
 };
 
 Tensor PythonNode::zeros_of(const OutputInfo& info) {
-  return py::module_::import("tercel._core").attr("_zeros")(py::cast(info.shape), py::cast(info.dtype)).cast<Tensor>();
+  return py::module_::import("tercel._core")
+      .attr("_zeros")(py::cast(info.shape), py::cast(info.dtype))
+      .cast<Tensor>();
 }
 
 // Wires the outputs of forward into the graph. `dirty` and `constant` are tuples of tensors.
-py::object function_apply(const py::object& cls, const py::object& ctx, const py::tuple& args, const py::object& result) {
+py::object function_apply(const py::object& cls, const py::object& ctx, const py::tuple& args,
+                          const py::object& result) {
   const bool single = !PyTuple_Check(result.ptr());
-  const py::tuple outputs = single ? py::make_tuple(result) : py::reinterpret_borrow<py::tuple>(result);
+  const py::tuple outputs =
+      single ? py::make_tuple(result) : py::reinterpret_borrow<py::tuple>(result);
   TensorList inputs;
   std::vector<int> slots;
   for (py::handle a : args) {
@@ -172,8 +183,8 @@ py::object function_apply(const py::object& cls, const py::object& ctx, const py
   for (size_t i = 0; i < outputs.size(); ++i) {
     py::object value = outputs[i];
     if (!is_tensor_object(value.ptr())) {
-      TERCEL_CHECK(!single, Type, cls.attr("__name__").cast<std::string>(), ": forward must return tensors, got ",
-                   Py_TYPE(value.ptr())->tp_name);
+      TERCEL_CHECK(!single, Type, cls.attr("__name__").cast<std::string>(),
+                   ": forward must return tensors, got ", Py_TYPE(value.ptr())->tp_name);
       wired[i] = value;
       if (node) node->outputs.push_back({Shape{}, DType::i64});
       continue;
@@ -203,7 +214,8 @@ py::object function_apply(const py::object& cls, const py::object& ctx, const py
       for (py::handle h : to_save) {
         Saved s;
         if (!h.is_none()) {
-          TERCEL_CHECK(is_tensor_object(h.ptr()), Type, "save_for_backward: expected tensors or None, got ",
+          TERCEL_CHECK(is_tensor_object(h.ptr()), Type,
+                       "save_for_backward: expected tensors or None, got ",
                        Py_TYPE(h.ptr())->tp_name);
           const auto found = std::find_if(output_index.begin(), output_index.end(),
                                           [&](const auto& o) { return o.first == h.ptr(); });
@@ -222,7 +234,8 @@ py::object function_apply(const py::object& cls, const py::object& ctx, const py
 }
 
 py::object removable(std::function<void()> remove) {
-  return py::module_::import("tercel._handles").attr("RemovableHandle")(py::cpp_function(std::move(remove)));
+  return py::module_::import("tercel._handles")
+      .attr("RemovableHandle")(py::cpp_function(std::move(remove)));
 }
 
 void bind_nodes(Binder& b) {
@@ -240,16 +253,18 @@ void bind_nodes(Binder& b) {
       .def_property_readonly("saved_tensors",
                              [](const NodeHandle& h) {
                                py::list out;
-                               for (const auto& [name, t] : h.node->saved_tensors()) out.append(py::make_tuple(name, py::cast(t)));
+                               for (const auto& [name, t] : h.node->saved_tensors())
+                                 out.append(py::make_tuple(name, py::cast(t)));
                                return out;
                              })
-      .def_property_readonly("variable",
-                             [](const NodeHandle& h) -> py::object {
-                               for (const auto& [name, t] : h.node->saved_tensors()) {
-                                 if (std::string(name) == "variable") return py::cast(t);
-                               }
-                               throw py::attribute_error("only AccumulateGrad nodes have a variable");
-                             })
+      .def_property_readonly(
+          "variable",
+          [](const NodeHandle& h) -> py::object {
+            for (const auto& [name, t] : h.node->saved_tensors()) {
+              if (std::string(name) == "variable") return py::cast(t);
+            }
+            throw py::attribute_error("only AccumulateGrad nodes have a variable");
+          })
       .def("register_hook",
            [](const NodeHandle& h, const py::function& f) {
              if (!h.node->hooks) h.node->hooks = std::make_unique<NodeHooks>();
@@ -278,7 +293,8 @@ void bind_nodes(Binder& b) {
            })
       .def("__repr__", [](const NodeHandle& h) { return "<" + std::string(h.node->name()) + ">"; })
       .def("__eq__", [](const NodeHandle& a, const NodeHandle& o) { return a.node == o.node; })
-      .def("__hash__", [](const NodeHandle& h) { return reinterpret_cast<uintptr_t>(h.node.get()) >> 4; });
+      .def("__hash__",
+           [](const NodeHandle& h) { return reinterpret_cast<uintptr_t>(h.node.get()) >> 4; });
 }
 
 }  // namespace
@@ -286,35 +302,48 @@ void bind_nodes(Binder& b) {
 void bind_autograd(Binder& b) {
   g_python_location = python_location;
   bind_nodes(b);
-  static PyGetSetDef grad_fn = {"grad_fn", get_grad_fn, nullptr, "Node that computes this tensor's gradient, or None.", nullptr};
-  py::object descriptor = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor_type, &grad_fn));
+  static PyGetSetDef grad_fn = {"grad_fn", get_grad_fn, nullptr,
+                                "Node that computes this tensor's gradient, or None.", nullptr};
+  py::object descriptor =
+      py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor_type, &grad_fn));
   py::setattr(b.tensor_type(), "grad_fn", descriptor);
 
-  b.method("backward",
-           [](const Tensor& t, const py::object& gradient, std::optional<bool> retain, bool create, const py::object& inputs) {
-             run({t}, gradient.is_none() ? gradient : py::make_tuple(gradient), retain, create, inputs);
-           },
-           py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
-           py::arg("inputs") = py::none(),
-           R"(Gradients of this tensor with respect to the leaves of its graph, added to their .grad.
+  b.method(
+      "backward",
+      [](const Tensor& t, const py::object& gradient, std::optional<bool> retain, bool create,
+         const py::object& inputs) {
+        run({t}, gradient.is_none() ? gradient : py::make_tuple(gradient), retain, create, inputs);
+      },
+      py::arg("gradient") = py::none(), py::arg("retain_graph") = py::none(),
+      py::arg("create_graph") = false, py::arg("inputs") = py::none(),
+      R"(Gradients of this tensor with respect to the leaves of its graph, added to their .grad.
 
 gradient: same shape; may be omitted for one element. retain_graph: keep saved tensors (default:
 create_graph). create_graph: record the backward pass too. inputs: accumulate only into these.)");
-  b.function("_backward", [](const py::object& tensors, const py::object& grads, std::optional<bool> retain, bool create,
-                             const py::object& inputs) { run(tensors_of(tensors, "backward", false), grads, retain, create, inputs); },
-             py::arg("tensors"), py::arg("grad_tensors") = py::none(), py::arg("retain_graph") = py::none(),
-             py::arg("create_graph") = false, py::arg("inputs") = py::none());
-  b.function("_grad",
-             [](const py::object& outputs, const py::object& inputs, const py::object& grads, std::optional<bool> retain,
-                bool create, bool unused) {
-               const TensorList out = tensors_of(outputs, "grad", false), in = tensors_of(inputs, "grad", false);
-               const TensorList g = tensors_of(grads, "grad", true);
-               TERCEL_CHECK(!in.empty(), Value, "grad: inputs must not be empty");
-               TERCEL_CHECK(g.empty() || g.size() == out.size(), Value, "grad: expected ", out.size(), " grad_outputs, got ", g.size());
-               return grad(out, in, g, retain.value_or(create), create, unused);
-             },
-             py::arg("outputs"), py::arg("inputs"), py::arg("grad_outputs") = py::none(), py::arg("retain_graph") = py::none(),
-             py::arg("create_graph") = false, py::arg("allow_unused") = false);
+  b.function(
+      "_backward",
+      [](const py::object& tensors, const py::object& grads, std::optional<bool> retain,
+         bool create, const py::object& inputs) {
+        run(tensors_of(tensors, "backward", false), grads, retain, create, inputs);
+      },
+      py::arg("tensors"), py::arg("grad_tensors") = py::none(),
+      py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
+      py::arg("inputs") = py::none());
+  b.function(
+      "_grad",
+      [](const py::object& outputs, const py::object& inputs, const py::object& grads,
+         std::optional<bool> retain, bool create, bool unused) {
+        const TensorList out = tensors_of(outputs, "grad", false),
+                         in = tensors_of(inputs, "grad", false);
+        const TensorList g = tensors_of(grads, "grad", true);
+        TERCEL_CHECK(!in.empty(), Value, "grad: inputs must not be empty");
+        TERCEL_CHECK(g.empty() || g.size() == out.size(), Value, "grad: expected ", out.size(),
+                     " grad_outputs, got ", g.size());
+        return grad(out, in, g, retain.value_or(create), create, unused);
+      },
+      py::arg("outputs"), py::arg("inputs"), py::arg("grad_outputs") = py::none(),
+      py::arg("retain_graph") = py::none(), py::arg("create_graph") = false,
+      py::arg("allow_unused") = false);
   b.function("_function_apply", function_apply);
   b.function("is_grad_enabled", &grad_enabled, "True if gradients are being recorded.");
   b.function("is_inference_mode_enabled", &inference_mode, "True inside inference_mode.");
@@ -329,47 +358,59 @@ create_graph). create_graph: record the backward pass too. inputs: accumulate on
     return previous;
   });
   b.function("is_anomaly_enabled", &anomaly_enabled, "True if anomaly detection is on.");
-  b.function("is_anomaly_check_nan_enabled", &anomaly_checks_nan, "True if anomaly detection checks for NaN.");
+  b.function("is_anomaly_check_nan_enabled", &anomaly_checks_nan,
+             "True if anomaly detection checks for NaN.");
   b.function("_set_anomaly", &set_anomaly);
 
-  b.method("requires_grad_", [](Tensor t, bool value) {
-             t.set_requires_grad(value);
-             return t;
-           },
-           py::arg("requires_grad") = true, "Sets requires_grad; returns the tensor.");
-  b.method("register_hook",
-           [](const Tensor& t, const py::function& f) {
-             const uint64_t id = add_tensor_hook(t, PyHook(f.ptr()));
-             const Ref<Node> fn = t.grad_fn();
-             // The handle must not keep the tensor alive.
-             return removable([impl = t.impl(), weak = py::weakref(py::cast(t)), id] {
-               (void)impl;
-               const py::object o = weak();
-               if (!o.is_none()) remove_tensor_hook(tensor_of(o.ptr()), id);
-             });
-           },
-           py::arg("hook"),
-           "Calls hook(grad) when the gradient of this tensor is computed; a returned tensor replaces it. Returns a handle with remove().");
-  b.method("register_post_accumulate_grad_hook",
-           [](const Tensor& t, const py::function& f) {
-             const uint64_t id = add_post_accumulate_hook(t, [f](const Tensor& leaf) { f(leaf); });
-             return removable([weak = py::weakref(py::cast(t)), id] {
-               const py::object o = weak();
-               if (!o.is_none()) remove_post_accumulate_hook(tensor_of(o.ptr()), id);
-             });
-           },
-           py::arg("hook"), "Calls hook(tensor) after its .grad was accumulated (leaf tensors).");
+  b.method(
+      "requires_grad_",
+      [](Tensor t, bool value) {
+        t.set_requires_grad(value);
+        return t;
+      },
+      py::arg("requires_grad") = true, "Sets requires_grad; returns the tensor.");
+  b.method(
+      "register_hook",
+      [](const Tensor& t, const py::function& f) {
+        const uint64_t id = add_tensor_hook(t, PyHook(f.ptr()));
+        const Ref<Node> fn = t.grad_fn();
+        // The handle must not keep the tensor alive.
+        return removable([impl = t.impl(), weak = py::weakref(py::cast(t)), id] {
+          (void)impl;
+          const py::object o = weak();
+          if (!o.is_none()) remove_tensor_hook(tensor_of(o.ptr()), id);
+        });
+      },
+      py::arg("hook"),
+      "Calls hook(grad) when the gradient of this tensor is computed; a returned tensor replaces "
+      "it. Returns a handle with remove().");
+  b.method(
+      "register_post_accumulate_grad_hook",
+      [](const Tensor& t, const py::function& f) {
+        const uint64_t id = add_post_accumulate_hook(t, [f](const Tensor& leaf) { f(leaf); });
+        return removable([weak = py::weakref(py::cast(t)), id] {
+          const py::object o = weak();
+          if (!o.is_none()) remove_post_accumulate_hook(tensor_of(o.ptr()), id);
+        });
+      },
+      py::arg("hook"), "Calls hook(tensor) after its .grad was accumulated (leaf tensors).");
   b.method("retain_grad", &retain_grad, "Keeps .grad of this non-leaf tensor.");
-  b.function("_make_subclass",
-             [](const py::object& cls, const Tensor& data, bool requires_grad) {
-               TERCEL_CHECK(PyType_Check(cls.ptr()) && PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls.ptr()), g_tensor_type),
-                            Type, "_make_subclass: expected a subclass of Tensor");
-               Tensor t = make_alias(data);
-               if (requires_grad) t.set_requires_grad(true);
-               return py::reinterpret_steal<py::object>(wrap_tensor_as(reinterpret_cast<PyTypeObject*>(cls.ptr()), t));
-             },
-             py::arg("cls"), py::arg("data"), py::arg("requires_grad") = false);
-  py::setattr(b.tensor_type(), "_make_subclass", py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyStaticMethod_Type))(b.module().attr("_make_subclass")));
+  b.function(
+      "_make_subclass",
+      [](const py::object& cls, const Tensor& data, bool requires_grad) {
+        TERCEL_CHECK(
+            PyType_Check(cls.ptr()) &&
+                PyType_IsSubtype(reinterpret_cast<PyTypeObject*>(cls.ptr()), g_tensor_type),
+            Type, "_make_subclass: expected a subclass of Tensor");
+        Tensor t = make_alias(data);
+        if (requires_grad) t.set_requires_grad(true);
+        return py::reinterpret_steal<py::object>(
+            wrap_tensor_as(reinterpret_cast<PyTypeObject*>(cls.ptr()), t));
+      },
+      py::arg("cls"), py::arg("data"), py::arg("requires_grad") = false);
+  py::setattr(b.tensor_type(), "_make_subclass",
+              py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyStaticMethod_Type))(
+                  b.module().attr("_make_subclass")));
 }
 
 }  // namespace tercel

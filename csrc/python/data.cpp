@@ -11,39 +11,72 @@
 namespace tercel {
 namespace {
 
-// ---- buffers ---------------------------------------------------------------------------------------
+// ---- buffers
+// ---------------------------------------------------------------------------------------
 
 bool dtype_of_format(const char* format, Py_ssize_t itemsize, DType* out) {
   if (!format) format = "B";
-  if (*format == '@' || *format == '=' || (*format == '<' && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)) ++format;
+  if (*format == '@' || *format == '=' ||
+      (*format == '<' && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+    ++format;
   if (strlen(format) != 1) return false;
   switch (*format) {
-    case '?': *out = DType::b8; break;
-    case 'b': *out = DType::i8; break;
-    case 'B': *out = DType::u8; break;
-    case 'h': *out = DType::i16; break;
-    case 'i': *out = DType::i32; break;
-    case 'l': case 'q': *out = itemsize == 8 ? DType::i64 : DType::i32; break;
-    case 'e': *out = DType::f16; break;
-    case 'f': *out = DType::f32; break;
-    case 'd': *out = DType::f64; break;
-    default: return false;
+    case '?':
+      *out = DType::b8;
+      break;
+    case 'b':
+      *out = DType::i8;
+      break;
+    case 'B':
+      *out = DType::u8;
+      break;
+    case 'h':
+      *out = DType::i16;
+      break;
+    case 'i':
+      *out = DType::i32;
+      break;
+    case 'l':
+    case 'q':
+      *out = itemsize == 8 ? DType::i64 : DType::i32;
+      break;
+    case 'e':
+      *out = DType::f16;
+      break;
+    case 'f':
+      *out = DType::f32;
+      break;
+    case 'd':
+      *out = DType::f64;
+      break;
+    default:
+      return false;
   }
   return dtype_size(*out) == itemsize;
 }
 
 const char* format_of_dtype(DType t) {
   switch (t) {
-    case DType::f64: return "d";
-    case DType::f32: return "f";
-    case DType::f16: return "e";
-    case DType::i8: return "b";
-    case DType::u8: return "B";
-    case DType::i16: return "h";
-    case DType::i32: return "i";
-    case DType::i64: return "q";
-    case DType::b8: return "?";
-    default: return nullptr;
+    case DType::f64:
+      return "d";
+    case DType::f32:
+      return "f";
+    case DType::f16:
+      return "e";
+    case DType::i8:
+      return "b";
+    case DType::u8:
+      return "B";
+    case DType::i16:
+      return "h";
+    case DType::i32:
+      return "i";
+    case DType::i64:
+      return "q";
+    case DType::b8:
+      return "?";
+    default:
+      return nullptr;
   }
 }
 
@@ -78,12 +111,14 @@ Tensor from_buffer_object(PyObject* object, const char* op) {
   BufferOwner owner;
   if (PyObject_GetBuffer(object, owner.view, PyBUF_RECORDS) != 0) {
     PyErr_Clear();
-    if (PyObject_GetBuffer(object, owner.view, PyBUF_RECORDS_RO) != 0) throw pybind11::error_already_set();
+    if (PyObject_GetBuffer(object, owner.view, PyBUF_RECORDS_RO) != 0)
+      throw pybind11::error_already_set();
   }
   owner.held = true;
   const Py_buffer& b = *owner.view;
   DType dtype;
-  TERCEL_CHECK(dtype_of_format(b.format, b.itemsize, &dtype), Type, op, ": element format '", b.format ? b.format : "B",
+  TERCEL_CHECK(dtype_of_format(b.format, b.itemsize, &dtype), Type, op, ": element format '",
+               b.format ? b.format : "B",
                "' is not supported (native-endian bool, int8/16/32/64, uint8, float16/32/64)");
   Shape shape;
   Strides strides;
@@ -91,23 +126,27 @@ Tensor from_buffer_object(PyObject* object, const char* op) {
   for (int i = 0; i < b.ndim; ++i) {
     shape.push_back(b.shape[i]);
     const int64_t stride = b.strides[i];
-    TERCEL_CHECK(stride >= 0 || b.shape[i] <= 1, Value, op, ": negative strides are not supported; copy the array first");
+    TERCEL_CHECK(stride >= 0 || b.shape[i] <= 1, Value, op,
+                 ": negative strides are not supported; copy the array first");
     TERCEL_CHECK(stride % b.itemsize == 0 || b.shape[i] <= 1, Value, op, ": stride ", stride,
                  " is not a multiple of the element size ", b.itemsize);
-    const int64_t step = b.shape[i] <= 1 && (stride < 0 || stride % b.itemsize) ? 0 : stride / b.itemsize;
+    const int64_t step =
+        b.shape[i] <= 1 && (stride < 0 || stride % b.itemsize) ? 0 : stride / b.itemsize;
     strides.push_back(step);
     span += b.shape[i] > 0 ? (b.shape[i] - 1) * step : 0;
   }
   const int64_t numel = checked_numel(shape, op);
-  TERCEL_CHECK(reinterpret_cast<uintptr_t>(b.buf) % static_cast<uintptr_t>(b.itemsize) == 0, Value, op,
-               ": the memory is not aligned to the element size");
+  TERCEL_CHECK(reinterpret_cast<uintptr_t>(b.buf) % static_cast<uintptr_t>(b.itemsize) == 0, Value,
+               op, ": the memory is not aligned to the element size");
   const int64_t nbytes = numel == 0 ? 0 : (span + 1) * b.itemsize;
   Py_buffer* view = owner.give();
-  return Tensor(make_ref<TensorImpl>(Storage::wrap(view->buf, nbytes, release_buffer, view, view->readonly), 0, shape,
-                                     strides, dtype));
+  return Tensor(
+      make_ref<TensorImpl>(Storage::wrap(view->buf, nbytes, release_buffer, view, view->readonly),
+                           0, shape, strides, dtype));
 }
 
-// ---- nested sequences ------------------------------------------------------------------------------
+// ---- nested sequences
+// ------------------------------------------------------------------------------
 
 struct Inferred {
   Shape shape;
@@ -116,12 +155,15 @@ struct Inferred {
 };
 
 bool is_sequence(PyObject* o) {
-  return PyList_Check(o) || PyTuple_Check(o) || (PySequence_Check(o) && !PyUnicode_Check(o) && !PyBytes_Check(o) &&
-                                                 !is_tensor_object(o) && !PyObject_CheckBuffer(o));
+  return PyList_Check(o) || PyTuple_Check(o) ||
+         (PySequence_Check(o) && !PyUnicode_Check(o) && !PyBytes_Check(o) && !is_tensor_object(o) &&
+          !PyObject_CheckBuffer(o));
 }
 
 // Elements that are tensors or arrays themselves.
-bool is_array(PyObject* o) { return is_tensor_object(o) || (PyObject_CheckBuffer(o) && !PyBytes_Check(o)); }
+bool is_array(PyObject* o) {
+  return is_tensor_object(o) || (PyObject_CheckBuffer(o) && !PyBytes_Check(o));
+}
 
 pybind11::object fast_sequence(PyObject* o) {
   PyObject* fast = PySequence_Fast(o, "tensor: expected a sequence");
@@ -137,10 +179,12 @@ void infer(PyObject* o, int depth, bool first, Inferred* out) {
       for (int64_t s : t.shape()) out->shape.push_back(s);
     }
     for (int i = 0; i < t.dim(); ++i) {
-      TERCEL_CHECK(depth + t.dim() == out->shape.size() && t.size(i) == out->shape[depth + i], Value,
-                   "tensor: element of shape ", t.shape(), " at depth ", depth, " does not fit shape ", out->shape);
+      TERCEL_CHECK(depth + t.dim() == out->shape.size() && t.size(i) == out->shape[depth + i],
+                   Value, "tensor: element of shape ", t.shape(), " at depth ", depth,
+                   " does not fit shape ", out->shape);
     }
-    TERCEL_CHECK(depth + t.dim() == out->shape.size(), Value, "tensor: elements are nested to different depths");
+    TERCEL_CHECK(depth + t.dim() == out->shape.size(), Value,
+                 "tensor: elements are nested to different depths");
     out->tensor_dtype = out->tensor_dtype ? promote(*out->tensor_dtype, t.dtype()) : t.dtype();
     return;
   }
@@ -150,17 +194,20 @@ void infer(PyObject* o, int depth, bool first, Inferred* out) {
     if (first) {
       out->shape.push_back(n);
     } else {
-      TERCEL_CHECK(depth < out->shape.size(), Value, "tensor: elements are nested to different depths");
-      TERCEL_CHECK(out->shape[depth] == n, Value, "tensor: expected a sequence of length ", out->shape[depth],
-                   " at depth ", depth, ", got ", n);
+      TERCEL_CHECK(depth < out->shape.size(), Value,
+                   "tensor: elements are nested to different depths");
+      TERCEL_CHECK(out->shape[depth] == n, Value, "tensor: expected a sequence of length ",
+                   out->shape[depth], " at depth ", depth, ", got ", n);
     }
-    for (Py_ssize_t i = 0; i < n; ++i) infer(PySequence_Fast_GET_ITEM(fast.ptr(), i), depth + 1, first && i == 0, out);
+    for (Py_ssize_t i = 0; i < n; ++i)
+      infer(PySequence_Fast_GET_ITEM(fast.ptr(), i), depth + 1, first && i == 0, out);
     return;
   }
-  TERCEL_CHECK(depth == out->shape.size(), Value, "tensor: elements are nested to different depths");
+  TERCEL_CHECK(depth == out->shape.size(), Value,
+               "tensor: elements are nested to different depths");
   Scalar s(0);
-  TERCEL_CHECK(scalar_from_object(o, &s), Type, "tensor: expected numbers, sequences or arrays, got ",
-               Py_TYPE(o)->tp_name);
+  TERCEL_CHECK(scalar_from_object(o, &s), Type,
+               "tensor: expected numbers, sequences or arrays, got ", Py_TYPE(o)->tp_name);
   out->any_number = true;
   (s.is_float() ? out->any_float : s.is_bool() ? out->any_bool : out->any_int) = true;
 }
@@ -180,7 +227,8 @@ void store(char* p, const Scalar& s) {
   std::memcpy(p, &v, sizeof v);
 }
 
-void fill_from(PyObject* o, int depth, const Tensor& out, int64_t* at, void (*put)(char*, const Scalar&)) {
+void fill_from(PyObject* o, int depth, const Tensor& out, int64_t* at,
+               void (*put)(char*, const Scalar&)) {
   if (is_array(o)) {
     const Tensor t = is_tensor_object(o) ? tensor_of(o) : from_buffer_object(o, "tensor");
     Tensor window = make_alias(out);
@@ -192,14 +240,16 @@ void fill_from(PyObject* o, int depth, const Tensor& out, int64_t* at, void (*pu
   if (depth < out.dim()) {
     const pybind11::object fast = fast_sequence(o);
     // Checked again: a user's __getitem__ may have changed its mind since the first pass.
-    TERCEL_CHECK(PySequence_Fast_GET_SIZE(fast.ptr()) == out.size(depth), Value, "tensor: a sequence changed while it was read");
+    TERCEL_CHECK(PySequence_Fast_GET_SIZE(fast.ptr()) == out.size(depth), Value,
+                 "tensor: a sequence changed while it was read");
     for (Py_ssize_t i = 0; i < out.size(depth); ++i) {
       fill_from(PySequence_Fast_GET_ITEM(fast.ptr(), i), depth + 1, out, at, put);
     }
     return;
   }
   Scalar s(0);
-  TERCEL_CHECK(scalar_from_object(o, &s), Type, "tensor: expected a number, got ", Py_TYPE(o)->tp_name);
+  TERCEL_CHECK(scalar_from_object(o, &s), Type, "tensor: expected a number, got ",
+               Py_TYPE(o)->tp_name);
   check_fits(s, out.dtype(), "tensor");
   put(static_cast<char*>(out.data()) + *at * out.itemsize(), s);
   ++*at;
@@ -209,13 +259,18 @@ Tensor from_sequence(PyObject* data, std::optional<DType> dtype) {
   Inferred info;
   infer(data, 0, true, &info);
   if (!dtype) {
-    dtype = info.any_float ? default_dtype() : info.any_int ? DType::i64 : info.any_bool ? DType::b8 : default_dtype();
-    if (info.tensor_dtype) dtype = info.any_number ? promote(*info.tensor_dtype, *dtype) : *info.tensor_dtype;
+    dtype = info.any_float  ? default_dtype()
+            : info.any_int  ? DType::i64
+            : info.any_bool ? DType::b8
+                            : default_dtype();
+    if (info.tensor_dtype)
+      dtype = info.any_number ? promote(*info.tensor_dtype, *dtype) : *info.tensor_dtype;
   }
   Tensor out = empty(info.shape, *dtype);
   int64_t at = 0;
   void (*put)(char*, const Scalar&) = nullptr;
-  visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS, bool>(*dtype, "tensor", [&]<class T>() { put = store<T>; });
+  visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS, bool>(*dtype, "tensor",
+                                                      [&]<class T>() { put = store<T>; });
   fill_from(data, 0, out, &at, put);
   return out;
 }
@@ -223,12 +278,14 @@ Tensor from_sequence(PyObject* data, std::optional<DType> dtype) {
 pybind11::object to_list(const Tensor& t, int depth, const char* p) {
   if (depth == t.dim()) {
     Tensor one = make_alias(t);
-    one.impl()->set_geometry(t.storage(), (p - static_cast<char*>(t.storage()->data())) / t.itemsize(), {}, {});
+    one.impl()->set_geometry(t.storage(),
+                             (p - static_cast<char*>(t.storage()->data())) / t.itemsize(), {}, {});
     return pybind11::cast(item(one));
   }
   pybind11::list out(static_cast<size_t>(t.size(depth)));
   for (int64_t i = 0; i < t.size(depth); ++i) {
-    PyList_SET_ITEM(out.ptr(), i, to_list(t, depth + 1, p + i * t.stride(depth) * t.itemsize()).release().ptr());
+    PyList_SET_ITEM(out.ptr(), i,
+                    to_list(t, depth + 1, p + i * t.stride(depth) * t.itemsize()).release().ptr());
   }
   return out;
 }
@@ -243,16 +300,19 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, bool copy) {
   if (PyObject_CheckBuffer(data) && !PyBytes_Check(data) && !PyByteArray_Check(data)) {
     const Tensor t = from_buffer_object(data, "tensor");
     // A NumPy float64 array keeps its dtype: only Python floats become the default dtype.
-    return copy || t.storage()->readonly() ? to_copy(t, dtype.value_or(t.dtype())) : to(t, dtype.value_or(t.dtype()));
+    return copy || t.storage()->readonly() ? to_copy(t, dtype.value_or(t.dtype()))
+                                           : to(t, dtype.value_or(t.dtype()));
   }
   if (PyObject_HasAttrString(data, "__array__") && !PyType_Check(data)) {
-    pybind11::object array = pybind11::reinterpret_borrow<pybind11::object>(data).attr("__array__")();
+    pybind11::object array =
+        pybind11::reinterpret_borrow<pybind11::object>(data).attr("__array__")();
     if (PyObject_CheckBuffer(array.ptr())) return tensor_from_data(array.ptr(), dtype, copy);
   }
   return from_sequence(data, dtype);
 }
 
-// ---- the buffer protocol of Tensor -----------------------------------------------------------------
+// ---- the buffer protocol of Tensor
+// -----------------------------------------------------------------
 
 namespace {
 struct Exported {
@@ -263,114 +323,144 @@ struct Exported {
 
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
   view->obj = nullptr;
-  return guarded([&] {
-    const Tensor& t = tensor_of(self);
-    const char* format = format_of_dtype(t.dtype());
-    TERCEL_CHECK(format, Buffer, "buffer: dtype ", dtype_name(t.dtype()), " has no buffer format; use numpy()");
-    TERCEL_CHECK(!t.requires_grad(), Buffer, "buffer: the tensor requires grad; use detach() first");
-    TERCEL_CHECK(t.device().is_cpu(), Buffer, "buffer: the tensor is not on the CPU");
-    const bool writable = !t.storage()->readonly();
-    TERCEL_CHECK(writable || !(flags & PyBUF_WRITABLE), Buffer, "buffer: the tensor's memory is read-only");
-    TERCEL_CHECK(t.is_contiguous() || (flags & PyBUF_STRIDES) == PyBUF_STRIDES, Buffer, "buffer: the tensor is not contiguous");
-    if ((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS || (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS) {
-      TERCEL_CHECK(t.is_contiguous(), Buffer, "buffer: the tensor is not contiguous");
-    }
-    if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS) {
-      TERCEL_CHECK(t.dim() <= 1 && t.is_contiguous(), Buffer, "buffer: the tensor is not Fortran-contiguous");
-    }
-    auto* e = new Exported{t, {}, {}};
-    for (int i = 0; i < t.dim(); ++i) {
-      e->shape[i] = t.size(i);
-      e->strides[i] = t.stride(i) * t.itemsize();
-    }
-    view->buf = t.data();
-    view->len = t.numel() * t.itemsize();
-    view->itemsize = t.itemsize();
-    view->readonly = !writable;
-    view->ndim = t.dim();
-    view->format = (flags & PyBUF_FORMAT) ? const_cast<char*>(format) : nullptr;
-    view->shape = (flags & PyBUF_ND) ? e->shape : nullptr;
-    view->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? e->strides : nullptr;
-    view->suboffsets = nullptr;
-    view->internal = e;
-    view->obj = self;
-    Py_INCREF(self);
-    return 0;
-  }, -1);
+  return guarded(
+      [&] {
+        const Tensor& t = tensor_of(self);
+        const char* format = format_of_dtype(t.dtype());
+        TERCEL_CHECK(format, Buffer, "buffer: dtype ", dtype_name(t.dtype()),
+                     " has no buffer format; use numpy()");
+        TERCEL_CHECK(!t.requires_grad(), Buffer,
+                     "buffer: the tensor requires grad; use detach() first");
+        TERCEL_CHECK(t.device().is_cpu(), Buffer, "buffer: the tensor is not on the CPU");
+        const bool writable = !t.storage()->readonly();
+        TERCEL_CHECK(writable || !(flags & PyBUF_WRITABLE), Buffer,
+                     "buffer: the tensor's memory is read-only");
+        TERCEL_CHECK(t.is_contiguous() || (flags & PyBUF_STRIDES) == PyBUF_STRIDES, Buffer,
+                     "buffer: the tensor is not contiguous");
+        if ((flags & PyBUF_C_CONTIGUOUS) == PyBUF_C_CONTIGUOUS ||
+            (flags & PyBUF_ANY_CONTIGUOUS) == PyBUF_ANY_CONTIGUOUS) {
+          TERCEL_CHECK(t.is_contiguous(), Buffer, "buffer: the tensor is not contiguous");
+        }
+        if ((flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS) {
+          TERCEL_CHECK(t.dim() <= 1 && t.is_contiguous(), Buffer,
+                       "buffer: the tensor is not Fortran-contiguous");
+        }
+        auto* e = new Exported{t, {}, {}};
+        for (int i = 0; i < t.dim(); ++i) {
+          e->shape[i] = t.size(i);
+          e->strides[i] = t.stride(i) * t.itemsize();
+        }
+        view->buf = t.data();
+        view->len = t.numel() * t.itemsize();
+        view->itemsize = t.itemsize();
+        view->readonly = !writable;
+        view->ndim = t.dim();
+        view->format = (flags & PyBUF_FORMAT) ? const_cast<char*>(format) : nullptr;
+        view->shape = (flags & PyBUF_ND) ? e->shape : nullptr;
+        view->strides = (flags & PyBUF_STRIDES) == PyBUF_STRIDES ? e->strides : nullptr;
+        view->suboffsets = nullptr;
+        view->internal = e;
+        view->obj = self;
+        Py_INCREF(self);
+        return 0;
+      },
+      -1);
 }
 
-void tensor_releasebuffer(PyObject*, Py_buffer* view) { delete static_cast<Exported*>(view->internal); }
+void tensor_releasebuffer(PyObject*, Py_buffer* view) {
+  delete static_cast<Exported*>(view->internal);
+}
 
-// ---- bindings --------------------------------------------------------------------------------------
+// ---- bindings
+// --------------------------------------------------------------------------------------
 
 void bind_data(Binder& b) {
-  b.function("tensor",
-             [](const py::object& data, std::optional<DType> dtype, std::optional<Device>, bool requires_grad, bool) {
-               Tensor t = tensor_from_data(data.ptr(), dtype, true);
-               if (requires_grad) t.set_requires_grad(true);
-               return t;
-             },
-             py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-             py::arg("requires_grad") = false, py::arg("pin_memory") = false,
-             R"(Tensor with a copy of `data` (numbers, nested sequences, arrays, tensors).
+  b.function(
+      "tensor",
+      [](const py::object& data, std::optional<DType> dtype, std::optional<Device>,
+         bool requires_grad, bool) {
+        Tensor t = tensor_from_data(data.ptr(), dtype, true);
+        if (requires_grad) t.set_requires_grad(true);
+        return t;
+      },
+      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false, py::arg("pin_memory") = false,
+      R"(Tensor with a copy of `data` (numbers, nested sequences, arrays, tensors).
 
 dtype: inferred by default: bool, int64, or the default float dtype for Python numbers; kept for arrays.
 Raises ValueError for ragged sequences, OverflowError for integers that do not fit, TypeError otherwise.
 
 Example: tercel.tensor([[1, 2], [3, 4]], dtype=tercel.float32))");
-  b.function("as_tensor",
-             [](const py::object& data, std::optional<DType> dtype, std::optional<Device>) {
-               return tensor_from_data(data.ptr(), dtype, false);
-             },
-             py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
-             "Tensor from `data`, sharing memory where possible (tensors and writable arrays of the dtype).");
-  b.function("_from_buffer", [](const py::object& array) { return from_buffer_object(array.ptr(), "from_numpy"); },
-             py::arg("array"));
-  b.function("frombuffer",
-             [](const py::object& buffer, DType dtype, int64_t count, int64_t offset, bool requires_grad) {
-               BufferOwner owner;
-               if (PyObject_GetBuffer(buffer.ptr(), owner.view, PyBUF_WRITABLE) != 0) {
-                 PyErr_Clear();
-                 if (PyObject_GetBuffer(buffer.ptr(), owner.view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
-               }
-               owner.held = true;
-               const int64_t size = dtype_size(dtype), have = owner.view->len;
-               TERCEL_CHECK(offset >= 0 && offset <= have, Value, "frombuffer: offset must be 0 to ", have, " bytes, got ", offset);
-               if (count < 0) {
-                 TERCEL_CHECK(count == -1, Value, "frombuffer: count must be -1 or >= 0, got ", count);
-                 TERCEL_CHECK((have - offset) % size == 0, Value, "frombuffer: ", have - offset,
-                              " bytes are not a multiple of the element size ", size);
-                 count = (have - offset) / size;
-               }
-               TERCEL_CHECK(checked_mul(count, size, "frombuffer") <= have - offset, Value, "frombuffer: ", count, " elements of ",
-                            dtype_name(dtype), " need ", count * size, " bytes, the buffer has ", have - offset);
-               char* data = static_cast<char*>(owner.view->buf) + offset;
-               TERCEL_CHECK(reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size) == 0, Value,
-                            "frombuffer: offset ", offset, " is not aligned to the element size ", size);
-               Py_buffer* view = owner.give();
-               Tensor t(make_ref<TensorImpl>(Storage::wrap(data, count * size, release_buffer, view, view->readonly), 0,
-                                             Shape{count}, Strides{1}, dtype));
-               if (requires_grad) t.set_requires_grad(true);
-               return t;
-             },
-             py::arg("buffer"), py::kw_only(), py::arg("dtype"), py::arg("count") = -1, py::arg("offset") = 0,
-             py::arg("requires_grad") = false,
-             R"(1-d tensor over the memory of an object with the buffer protocol; no copy.
+  b.function(
+      "as_tensor",
+      [](const py::object& data, std::optional<DType> dtype, std::optional<Device>) {
+        return tensor_from_data(data.ptr(), dtype, false);
+      },
+      py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      "Tensor from `data`, sharing memory where possible (tensors and writable arrays of the "
+      "dtype).");
+  b.function(
+      "_from_buffer",
+      [](const py::object& array) { return from_buffer_object(array.ptr(), "from_numpy"); },
+      py::arg("array"));
+  b.function(
+      "frombuffer",
+      [](const py::object& buffer, DType dtype, int64_t count, int64_t offset, bool requires_grad) {
+        BufferOwner owner;
+        if (PyObject_GetBuffer(buffer.ptr(), owner.view, PyBUF_WRITABLE) != 0) {
+          PyErr_Clear();
+          if (PyObject_GetBuffer(buffer.ptr(), owner.view, PyBUF_SIMPLE) != 0)
+            throw py::error_already_set();
+        }
+        owner.held = true;
+        const int64_t size = dtype_size(dtype), have = owner.view->len;
+        TERCEL_CHECK(offset >= 0 && offset <= have, Value, "frombuffer: offset must be 0 to ", have,
+                     " bytes, got ", offset);
+        if (count < 0) {
+          TERCEL_CHECK(count == -1, Value, "frombuffer: count must be -1 or >= 0, got ", count);
+          TERCEL_CHECK((have - offset) % size == 0, Value, "frombuffer: ", have - offset,
+                       " bytes are not a multiple of the element size ", size);
+          count = (have - offset) / size;
+        }
+        TERCEL_CHECK(checked_mul(count, size, "frombuffer") <= have - offset, Value,
+                     "frombuffer: ", count, " elements of ", dtype_name(dtype), " need ",
+                     count * size, " bytes, the buffer has ", have - offset);
+        char* data = static_cast<char*>(owner.view->buf) + offset;
+        TERCEL_CHECK(reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(size) == 0, Value,
+                     "frombuffer: offset ", offset, " is not aligned to the element size ", size);
+        Py_buffer* view = owner.give();
+        Tensor t(make_ref<TensorImpl>(
+            Storage::wrap(data, count * size, release_buffer, view, view->readonly), 0,
+            Shape{count}, Strides{1}, dtype));
+        if (requires_grad) t.set_requires_grad(true);
+        return t;
+      },
+      py::arg("buffer"), py::kw_only(), py::arg("dtype"), py::arg("count") = -1,
+      py::arg("offset") = 0, py::arg("requires_grad") = false,
+      R"(1-d tensor over the memory of an object with the buffer protocol; no copy.
 
 count: elements (-1: to the end); offset: bytes. The buffer is locked and kept alive; a read-only buffer
 gives a tensor that refuses in-place writes.)");
-  b.method("numpy", [](const py::object& self, bool force) {
-             return py::module_::import("tercel._numpy").attr("to_numpy")(self, py::arg("force") = force);
-           },
-           py::kw_only(), py::arg("force") = false, "NumPy array that shares this tensor's memory.");
-  b.method("__array__", [](const py::object& self, const py::object& dtype, const py::object& copy) {
-             return py::module_::import("tercel._numpy").attr("array_of")(self, dtype, copy);
-           },
-           py::arg("dtype") = py::none(), py::kw_only(), py::arg("copy") = py::none(), "For numpy.asarray.");
-  // Copies: leaves only, as a copy of the graph is not meaningful. Subclass and attributes are kept.
+  b.method(
+      "numpy",
+      [](const py::object& self, bool force) {
+        return py::module_::import("tercel._numpy")
+            .attr("to_numpy")(self, py::arg("force") = force);
+      },
+      py::kw_only(), py::arg("force") = false, "NumPy array that shares this tensor's memory.");
+  b.method(
+      "__array__",
+      [](const py::object& self, const py::object& dtype, const py::object& copy) {
+        return py::module_::import("tercel._numpy").attr("array_of")(self, dtype, copy);
+      },
+      py::arg("dtype") = py::none(), py::kw_only(), py::arg("copy") = py::none(),
+      "For numpy.asarray.");
+  // Copies: leaves only, as a copy of the graph is not meaningful. Subclass and attributes are
+  // kept.
   auto duplicate = [](const py::object& self, bool deep, const py::object& memo) {
     const Tensor& t = tensor_of(self.ptr());
-    TERCEL_CHECK(!deep || t.is_leaf(), Runtime, "deepcopy: only leaf tensors can be copied; use detach() or clone()");
+    TERCEL_CHECK(!deep || t.is_leaf(), Runtime,
+                 "deepcopy: only leaf tensors can be copied; use detach() or clone()");
     Tensor data = deep ? clone(t.detach()) : t.detach();
     if (t.requires_grad() && t.is_leaf()) data.set_requires_grad(true);
     py::object out = py::reinterpret_steal<py::object>(wrap_tensor_as(Py_TYPE(self.ptr()), data));
@@ -385,39 +475,52 @@ gives a tensor that refuses in-place writes.)");
     if (deep && t.grad().defined()) data.set_grad(clone(t.grad().detach()));
     return out;
   };
-  b.method("__deepcopy__", [duplicate](const py::object& self, const py::object& memo) { return duplicate(self, true, memo); },
-           py::arg("memo"));
-  b.method("__copy__", [duplicate](const py::object& self) { return duplicate(self, false, py::none()); });
+  b.method(
+      "__deepcopy__",
+      [duplicate](const py::object& self, const py::object& memo) {
+        return duplicate(self, true, memo);
+      },
+      py::arg("memo"));
+  b.method("__copy__",
+           [duplicate](const py::object& self) { return duplicate(self, false, py::none()); });
   // For sending tensors to worker processes: raw bytes, dtype name and shape.
   b.method("__reduce_ex__", [](const py::object& self, const py::object&) {
     const Tensor& t = tensor_of(self.ptr());
-    TERCEL_CHECK(!t.requires_grad() || t.is_leaf(), Runtime, "pickle: only leaf tensors can be sent; use detach()");
+    TERCEL_CHECK(!t.requires_grad() || t.is_leaf(), Runtime,
+                 "pickle: only leaf tensors can be sent; use detach()");
     const Tensor c = contiguous(t.detach());
-    py::bytes raw(static_cast<const char*>(c.data()), static_cast<size_t>(c.numel() * c.itemsize()));
-    return py::make_tuple(py::module_::import("tercel._core").attr("_rebuild"),
-                          py::make_tuple(raw, py::cast(c.dtype()), py::cast(c.shape()), t.requires_grad()));
+    py::bytes raw(static_cast<const char*>(c.data()),
+                  static_cast<size_t>(c.numel() * c.itemsize()));
+    return py::make_tuple(
+        py::module_::import("tercel._core").attr("_rebuild"),
+        py::make_tuple(raw, py::cast(c.dtype()), py::cast(c.shape()), t.requires_grad()));
   });
-  b.function("_rebuild", [](const py::bytes& raw, DType dtype, const Dims& shape, bool requires_grad) {
-    Tensor t = empty(shape, dtype);
-    const auto text = static_cast<std::string_view>(raw);
-    TERCEL_CHECK(static_cast<int64_t>(text.size()) == t.numel() * t.itemsize(), Value, "_rebuild: expected ",
-                 t.numel() * t.itemsize(), " bytes, got ", text.size());
-    if (!text.empty()) std::memcpy(t.data(), text.data(), text.size());
-    if (requires_grad) t.set_requires_grad(true);
-    return t;
-  });
+  b.function(
+      "_rebuild", [](const py::bytes& raw, DType dtype, const Dims& shape, bool requires_grad) {
+        Tensor t = empty(shape, dtype);
+        const auto text = static_cast<std::string_view>(raw);
+        TERCEL_CHECK(static_cast<int64_t>(text.size()) == t.numel() * t.itemsize(), Value,
+                     "_rebuild: expected ", t.numel() * t.itemsize(), " bytes, got ", text.size());
+        if (!text.empty()) std::memcpy(t.data(), text.data(), text.size());
+        if (requires_grad) t.set_requires_grad(true);
+        return t;
+      });
   b.method("__contains__", [](const py::object& self, const py::object& value) {
     return py::cast<bool>(self.attr("__eq__")(value).attr("any")().attr("item")());
   });
   b.method("__format__", [](const py::object& self, const std::string& spec) {
     const Tensor& t = tensor_of(self.ptr());
     if (t.dim() == 0) return py::str(py::cast(item(t)).attr("__format__")(spec));
-    TERCEL_CHECK(spec.empty(), Type, "format: only 0-d tensors take a format, got shape ", t.shape());
+    TERCEL_CHECK(spec.empty(), Type, "format: only 0-d tensors take a format, got shape ",
+                 t.shape());
     return py::str(self);
   });
-  b.method("tolist", [](const Tensor& t) { return to_list(t, 0, static_cast<const char*>(t.data())); },
-           "Nested list of Python numbers; a number for a 0-d tensor.");
-  b.method("item", [](const Tensor& t) { return item(t); }, "The value of a one-element tensor as a Python number.");
+  b.method(
+      "tolist", [](const Tensor& t) { return to_list(t, 0, static_cast<const char*>(t.data())); },
+      "Nested list of Python numbers; a number for a 0-d tensor.");
+  b.method(
+      "item", [](const Tensor& t) { return item(t); },
+      "The value of a one-element tensor as a Python number.");
 }
 
 }  // namespace tercel

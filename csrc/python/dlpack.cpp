@@ -49,9 +49,10 @@ struct Code {
   DType dtype;
   uint8_t code, bits;
 };
-constexpr Code kCodes[] = {{DType::i8, 0, 8},    {DType::i16, 0, 16}, {DType::i32, 0, 32},  {DType::i64, 0, 64},
-                           {DType::u8, 1, 8},    {DType::f16, 2, 16}, {DType::f32, 2, 32},  {DType::f64, 2, 64},
-                           {DType::bf16, 4, 16}, {DType::b8, 6, 8},   {DType::f8e4m3, 10, 8}, {DType::f8e5m2, 12, 8}};
+constexpr Code kCodes[] = {{DType::i8, 0, 8},   {DType::i16, 0, 16},    {DType::i32, 0, 32},
+                           {DType::i64, 0, 64}, {DType::u8, 1, 8},      {DType::f16, 2, 16},
+                           {DType::f32, 2, 32}, {DType::f64, 2, 64},    {DType::bf16, 4, 16},
+                           {DType::b8, 6, 8},   {DType::f8e4m3, 10, 8}, {DType::f8e5m2, 12, 8}};
 
 struct Exported {
   Tensor tensor;
@@ -94,19 +95,23 @@ void capsule_destructor(PyObject* capsule) {
 
 py::object to_dlpack(const Tensor& self, const py::object& stream, const py::object& max_version,
                      const py::object& dl_device, const py::object& copy) {
-  TERCEL_CHECK(!self.requires_grad(), Buffer, "__dlpack__: the tensor requires grad; use detach() first");
+  TERCEL_CHECK(!self.requires_grad(), Buffer,
+               "__dlpack__: the tensor requires grad; use detach() first");
   TERCEL_CHECK(stream.is_none(), Buffer, "__dlpack__: stream must be None for a CPU tensor");
   if (!dl_device.is_none()) {
     const auto device = dl_device.cast<std::pair<int, int>>();
-    TERCEL_CHECK(device.first == 1 && device.second == 0, Buffer, "__dlpack__: only the CPU device (1, 0) is available, got (",
-                 device.first, ", ", device.second, ")");
+    TERCEL_CHECK(device.first == 1 && device.second == 0, Buffer,
+                 "__dlpack__: only the CPU device (1, 0) is available, got (", device.first, ", ",
+                 device.second, ")");
   }
   const bool want_copy = !copy.is_none() && copy.cast<bool>();
   Tensor t = want_copy ? clone(self) : self;
-  const bool versioned = !max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1;
+  const bool versioned =
+      !max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1;
   const bool readonly = t.storage()->readonly();
   TERCEL_CHECK(versioned || !readonly, Buffer,
-               "__dlpack__: the tensor is read-only, which DLPack before version 1.0 cannot express; pass copy=True");
+               "__dlpack__: the tensor is read-only, which DLPack before version 1.0 cannot "
+               "express; pass copy=True");
   auto* e = new Exported{t, {}, {}};
   PyObject* capsule;
   if (versioned) {
@@ -149,38 +154,47 @@ Tensor import(PyObject* capsule, const char* name, bool readonly) {
   auto* m = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
   if (!m) throw py::error_already_set();
   const DLTensor& d = m->dl_tensor;
-  TERCEL_CHECK(d.device.device_type == 1, Buffer, "from_dlpack: only CPU tensors can be imported, got device type ",
+  TERCEL_CHECK(d.device.device_type == 1, Buffer,
+               "from_dlpack: only CPU tensors can be imported, got device type ",
                d.device.device_type);
   const Code* code = nullptr;
   for (const Code& c : kCodes) {
     if (c.code == d.dtype.code && c.bits == d.dtype.bits && d.dtype.lanes == 1) code = &c;
   }
-  TERCEL_CHECK(code, Buffer, "from_dlpack: element type (code ", static_cast<int>(d.dtype.code), ", bits ",
-               static_cast<int>(d.dtype.bits), ", lanes ", d.dtype.lanes, ") is not supported");
-  TERCEL_CHECK(d.ndim >= 0 && d.ndim <= kMaxDims, Buffer, "from_dlpack: at most ", kMaxDims, " dimensions, got ", d.ndim);
+  TERCEL_CHECK(code, Buffer, "from_dlpack: element type (code ", static_cast<int>(d.dtype.code),
+               ", bits ", static_cast<int>(d.dtype.bits), ", lanes ", d.dtype.lanes,
+               ") is not supported");
+  TERCEL_CHECK(d.ndim >= 0 && d.ndim <= kMaxDims, Buffer, "from_dlpack: at most ", kMaxDims,
+               " dimensions, got ", d.ndim);
   const Shape shape(d.shape, d.ndim);
   const int64_t numel = checked_numel(shape, "from_dlpack");
   const Strides strides = d.strides ? Strides(d.strides, d.ndim) : contiguous_strides(shape);
   int64_t last = 0;
   for (int i = 0; i < d.ndim; ++i) {
-    TERCEL_CHECK(strides[i] >= 0 || shape[i] <= 1, Buffer, "from_dlpack: negative strides are not supported, got ", strides);
-    if (numel) last = checked_add(last, checked_mul(shape[i] - 1, strides[i], "from_dlpack"), "from_dlpack");
+    TERCEL_CHECK(strides[i] >= 0 || shape[i] <= 1, Buffer,
+                 "from_dlpack: negative strides are not supported, got ", strides);
+    if (numel)
+      last = checked_add(last, checked_mul(shape[i] - 1, strides[i], "from_dlpack"), "from_dlpack");
   }
   char* data = static_cast<char*>(d.data) + d.byte_offset;
   const int64_t nbytes = numel ? checked_mul(last + 1, dtype_size(code->dtype), "from_dlpack") : 0;
-  TERCEL_CHECK(numel == 0 || reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_size(code->dtype)) == 0, Buffer,
-               "from_dlpack: the memory is not aligned to the element size");
-  Tensor t(make_ref<TensorImpl>(Storage::wrap(data, nbytes, release_managed<Managed>, m, readonly), 0, shape, strides,
-                                code->dtype));
+  TERCEL_CHECK(
+      numel == 0 ||
+          reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_size(code->dtype)) == 0,
+      Buffer, "from_dlpack: the memory is not aligned to the element size");
+  Tensor t(make_ref<TensorImpl>(Storage::wrap(data, nbytes, release_managed<Managed>, m, readonly),
+                                0, shape, strides, code->dtype));
   // Only now is the capsule consumed: an error above leaves it with its producer.
-  PyCapsule_SetName(capsule, std::is_same_v<Managed, DLManagedTensor> ? "used_dltensor" : "used_dltensor_versioned");
+  PyCapsule_SetName(capsule, std::is_same_v<Managed, DLManagedTensor> ? "used_dltensor"
+                                                                      : "used_dltensor_versioned");
   return t;
 }
 
 Tensor from_dlpack(const py::object& source) {
   py::object capsule = source;
   if (!PyCapsule_CheckExact(source.ptr())) {
-    TERCEL_CHECK(py::hasattr(source, "__dlpack__"), Type, "from_dlpack: expected an object with __dlpack__, got ",
+    TERCEL_CHECK(py::hasattr(source, "__dlpack__"), Type,
+                 "from_dlpack: expected an object with __dlpack__, got ",
                  Py_TYPE(source.ptr())->tp_name);
     const py::object method = source.attr("__dlpack__");
     try {
@@ -191,23 +205,30 @@ Tensor from_dlpack(const py::object& source) {
     }
   }
   if (PyCapsule_IsValid(capsule.ptr(), kNameVersioned)) {
-    const auto* m = static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), kNameVersioned));
-    TERCEL_CHECK(m->version.major == 1, Buffer, "from_dlpack: DLPack version ", m->version.major, " is not supported (1)");
+    const auto* m =
+        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), kNameVersioned));
+    TERCEL_CHECK(m->version.major == 1, Buffer, "from_dlpack: DLPack version ", m->version.major,
+                 " is not supported (1)");
     return import<DLManagedTensorVersioned>(capsule.ptr(), kNameVersioned, m->flags & kReadOnly);
   }
-  TERCEL_CHECK(PyCapsule_IsValid(capsule.ptr(), kName), Value,
-               "from_dlpack: expected an unconsumed DLPack capsule; a capsule can be imported only once");
+  TERCEL_CHECK(
+      PyCapsule_IsValid(capsule.ptr(), kName), Value,
+      "from_dlpack: expected an unconsumed DLPack capsule; a capsule can be imported only once");
   return import<DLManagedTensor>(capsule.ptr(), kName, false);
 }
 
 }  // namespace
 
 void bind_dlpack(Binder& b) {
-  b.method("__dlpack__", to_dlpack, py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
-           py::arg("dl_device") = py::none(), py::arg("copy") = py::none(), "DLPack capsule over this tensor's memory.");
-  b.method("__dlpack_device__", [](const Tensor&) { return py::make_tuple(1, 0); }, "(device type, index): (1, 0), the CPU.");
+  b.method("__dlpack__", to_dlpack, py::kw_only(), py::arg("stream") = py::none(),
+           py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),
+           py::arg("copy") = py::none(), "DLPack capsule over this tensor's memory.");
+  b.method(
+      "__dlpack_device__", [](const Tensor&) { return py::make_tuple(1, 0); },
+      "(device type, index): (1, 0), the CPU.");
   b.function("from_dlpack", from_dlpack, py::arg("ext_tensor"),
-             "Tensor over the memory of an object with __dlpack__ (or a capsule); no copy, read-only respected.");
+             "Tensor over the memory of an object with __dlpack__ (or a capsule); no copy, "
+             "read-only respected.");
 }
 
 }  // namespace tercel

@@ -72,9 +72,12 @@ void set_python_error() noexcept {
 }
 
 void bind_errors(py::module_& module) {
-  g_shape_error = make_class(module, "ShapeError", "A tensor has the wrong rank or size.", PyExc_ValueError);
-  g_dtype_error = make_class(module, "DTypeError", "A tensor has the wrong dtype.", PyExc_TypeError);
-  g_memory_error = make_class(module, "OutOfMemoryError", "A request exceeds the available memory.", PyExc_MemoryError);
+  g_shape_error =
+      make_class(module, "ShapeError", "A tensor has the wrong rank or size.", PyExc_ValueError);
+  g_dtype_error =
+      make_class(module, "DTypeError", "A tensor has the wrong dtype.", PyExc_TypeError);
+  g_memory_error = make_class(module, "OutOfMemoryError", "A request exceeds the available memory.",
+                              PyExc_MemoryError);
   py::register_exception_translator([](std::exception_ptr p) {
     try {
       if (p) std::rethrow_exception(p);

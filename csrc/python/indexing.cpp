@@ -1,7 +1,8 @@
-// self[index]: integers, slices, None, Ellipsis, booleans, masks, integer tensors, lists, and any mix.
+// self[index]: integers, slices, None, Ellipsis, booleans, masks, integer tensors, lists, and any
+// mix.
 //
-// The basic parts become views; what remains is one list of index tensors (undefined = whole dimension),
-// handed to index / index_put_.
+// The basic parts become views; what remains is one list of index tensors (undefined = whole
+// dimension), handed to index / index_put_.
 #include <vector>
 
 #include "ops/copy/copy.h"
@@ -38,7 +39,8 @@ Tensor apply_slice(const Tensor& t, int64_t dim, PyObject* slice_object) {
     return v;
   };
   const std::optional<int64_t> step = bound(s->step);
-  TERCEL_CHECK(!step || *step > 0, Value, "index: slice steps must be positive, got ", *step, "; use flip()");
+  TERCEL_CHECK(!step || *step > 0, Value, "index: slice steps must be positive, got ", *step,
+               "; use flip()");
   return slice(t, dim, bound(s->start), bound(s->stop), step.value_or(1));
 }
 
@@ -48,17 +50,21 @@ int dims_consumed(PyObject* item, Tensor* as_tensor) {
   if (PySlice_Check(item) || is_plain_int(item)) return 1;
   if (is_tensor_object(item)) {
     *as_tensor = tensor_of(item);
-  } else if (is_index_sequence(item) || PyObject_CheckBuffer(item) || PyObject_HasAttrString(item, "__array__")) {
+  } else if (is_index_sequence(item) || PyObject_CheckBuffer(item) ||
+             PyObject_HasAttrString(item, "__array__")) {
     *as_tensor = tensor_from_data(item, std::nullopt, false);
     // An empty list selects nothing: it has no dtype of its own.
-    if (as_tensor->numel() == 0 && is_float(as_tensor->dtype())) *as_tensor = to(*as_tensor, DType::i64);
+    if (as_tensor->numel() == 0 && is_float(as_tensor->dtype()))
+      *as_tensor = to(*as_tensor, DType::i64);
   } else if (PyIndex_Check(item)) {
     return 1;
   } else {
-    fail(ErrorKind::Type, str("index: expected integers, slices, None, Ellipsis, tensors or lists, got ",
-                              Py_TYPE(item)->tp_name));
+    fail(ErrorKind::Type,
+         str("index: expected integers, slices, None, Ellipsis, tensors or lists, got ",
+             Py_TYPE(item)->tp_name));
   }
-  TERCEL_CHECK(!is_float(as_tensor->dtype()), Index, "index: index tensors must be integer or bool, got ",
+  TERCEL_CHECK(!is_float(as_tensor->dtype()), Index,
+               "index: index tensors must be integer or bool, got ",
                dtype_name(as_tensor->dtype()));
   return is_bool(as_tensor->dtype()) ? as_tensor->dim() : 1;
 }
@@ -79,8 +85,8 @@ Parsed parse(const Tensor& self, PyObject* index) {
     ellipses += items[i] == Py_Ellipsis;
   }
   TERCEL_CHECK(ellipses <= 1, Index, "index: only one Ellipsis is allowed");
-  TERCEL_CHECK(consumed <= self.dim(), Index, "index: too many indices: ", consumed, " for a tensor of ", self.dim(),
-               " dimensions");
+  TERCEL_CHECK(consumed <= self.dim(), Index, "index: too many indices: ", consumed,
+               " for a tensor of ", self.dim(), " dimensions");
   Parsed p{self, {}};
   bool any_advanced = false;
   std::vector<Tensor> advanced;  // per dim of p.view processed so far
@@ -145,51 +151,55 @@ std::vector<Tensor> compact(const std::vector<Tensor>& aligned) {
 }  // namespace
 
 PyObject* tensor_getitem(PyObject* self, PyObject* item) {
-  return guarded([&]() -> PyObject* {
-    const Tensor& t = tensor_of(self);
-    if (is_plain_int(item)) return wrap_tensor(select(t, 0, int_of(item)));
-    if (PySlice_Check(item)) {
-      TERCEL_CHECK(t.dim() > 0, Index, "index: a 0-d tensor cannot be sliced");
-      return wrap_tensor(apply_slice(t, 0, item));
-    }
-    const Parsed p = parse(t, item);
-    if (!p.advanced.empty()) return wrap_tensor(index(p.view, compact(p.advanced)));
-    // x[...] and x[()] are views, never the object itself.
-    return wrap_tensor(p.view.is_same(t) ? view_as_is(t) : p.view);
-  }, static_cast<PyObject*>(nullptr));
+  return guarded(
+      [&]() -> PyObject* {
+        const Tensor& t = tensor_of(self);
+        if (is_plain_int(item)) return wrap_tensor(select(t, 0, int_of(item)));
+        if (PySlice_Check(item)) {
+          TERCEL_CHECK(t.dim() > 0, Index, "index: a 0-d tensor cannot be sliced");
+          return wrap_tensor(apply_slice(t, 0, item));
+        }
+        const Parsed p = parse(t, item);
+        if (!p.advanced.empty()) return wrap_tensor(index(p.view, compact(p.advanced)));
+        // x[...] and x[()] are views, never the object itself.
+        return wrap_tensor(p.view.is_same(t) ? view_as_is(t) : p.view);
+      },
+      static_cast<PyObject*>(nullptr));
 }
 
 int tensor_setitem(PyObject* self, PyObject* item, PyObject* value) {
-  return guarded([&] {
-    TERCEL_CHECK(value, Type, "index: tensor elements cannot be deleted");
-    const Tensor& t = tensor_of(self);
-    Parsed p = parse(t, item);
-    Tensor source;
-    if (is_tensor_object(value)) {
-      source = tensor_of(value);
-    } else {
-      Scalar number(0);
-      if (scalar_from_object(value, &number)) {
-        check_fits(number, t.dtype(), "index");
-        if (p.advanced.empty()) {
-          fill_(p.view, number);
+  return guarded(
+      [&] {
+        TERCEL_CHECK(value, Type, "index: tensor elements cannot be deleted");
+        const Tensor& t = tensor_of(self);
+        Parsed p = parse(t, item);
+        Tensor source;
+        if (is_tensor_object(value)) {
+          source = tensor_of(value);
+        } else {
+          Scalar number(0);
+          if (scalar_from_object(value, &number)) {
+            check_fits(number, t.dtype(), "index");
+            if (p.advanced.empty()) {
+              fill_(p.view, number);
+              return 0;
+            }
+            source = full({}, number, t.dtype());
+          } else {
+            source = tensor_from_data(value, t.dtype(), false);
+          }
+        }
+        if (!p.advanced.empty()) {
+          if (source.dtype() != t.dtype()) source = to(source, t.dtype());
+          index_put_(p.view, compact(p.advanced), source, false);
           return 0;
         }
-        source = full({}, number, t.dtype());
-      } else {
-        source = tensor_from_data(value, t.dtype(), false);
-      }
-    }
-    if (!p.advanced.empty()) {
-      if (source.dtype() != t.dtype()) source = to(source, t.dtype());
-      index_put_(p.view, compact(p.advanced), source, false);
-      return 0;
-    }
-    // Leading dims of size 1 in the value are dropped, as NumPy does.
-    while (source.dim() > p.view.dim() && source.size(0) == 1) source = squeeze(source, {0});
-    copy_(p.view, source);
-    return 0;
-  }, -1);
+        // Leading dims of size 1 in the value are dropped, as NumPy does.
+        while (source.dim() > p.view.dim() && source.size(0) == 1) source = squeeze(source, {0});
+        copy_(p.view, source);
+        return 0;
+      },
+      -1);
 }
 
 }  // namespace tercel

@@ -3,12 +3,12 @@
 #include <Python.h>
 #include <structmember.h>
 
-
 #include "ops/elementwise/elementwise.h"
 #include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
 #include "python/caster.h"
 #include "python/errors.h"
+
 
 namespace tercel {
 
@@ -23,7 +23,8 @@ PyObject* object_or_null(F&& f) {
   return guarded([&]() -> PyObject* { return f(); }, static_cast<PyObject*>(nullptr));
 }
 
-// ---- lifetime --------------------------------------------------------------------------------------
+// ---- lifetime
+// --------------------------------------------------------------------------------------
 
 PyObject* new_object(PyTypeObject* type, const Tensor& t) {
   PyObject* o = type->tp_alloc(type, 0);
@@ -79,23 +80,29 @@ void tensor_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-// Tensor(data): like PyTorch's legacy constructor, in the default dtype; sizes are refused with a hint.
+// Tensor(data): like PyTorch's legacy constructor, in the default dtype; sizes are refused with a
+// hint.
 PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return object_or_null([&]() -> PyObject* {
     PyObject* data = nullptr;
     if ((kwargs && PyDict_GET_SIZE(kwargs)) || !PyArg_UnpackTuple(args, "Tensor", 0, 1, &data)) {
       if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError)) {
-        PyErr_SetString(PyExc_TypeError, "Tensor: expected at most one argument (the data); use empty(sizes) for sizes");
+        PyErr_SetString(
+            PyExc_TypeError,
+            "Tensor: expected at most one argument (the data); use empty(sizes) for sizes");
       }
       return nullptr;
     }
-    Tensor t = data ? tensor_from_data(data, is_tensor_object(data) ? std::optional<DType>() : default_dtype(), true)
-                    : empty({0}, default_dtype());
+    Tensor t =
+        data ? tensor_from_data(
+                   data, is_tensor_object(data) ? std::optional<DType>() : default_dtype(), true)
+             : empty({0}, default_dtype());
     return new_object(type, t);
   });
 }
 
-// ---- numbers ---------------------------------------------------------------------------------------
+// ---- numbers
+// ---------------------------------------------------------------------------------------
 
 // False (without an exception) if the object is no operand: the slot returns NotImplemented.
 bool operand(PyObject* o, Tensor* out) {
@@ -130,13 +137,13 @@ PyObject* inplace(PyObject* a, PyObject* b, F&& f) {
   });
 }
 
-#define TERCEL_BINARY_SLOT(slot, call)                                                        \
-  PyObject* slot(PyObject* a, PyObject* b) {                                                  \
-    return binary(a, b, [](const Tensor& x, const Tensor& y) { return call; });               \
+#define TERCEL_BINARY_SLOT(slot, call)                                          \
+  PyObject* slot(PyObject* a, PyObject* b) {                                    \
+    return binary(a, b, [](const Tensor& x, const Tensor& y) { return call; }); \
   }
-#define TERCEL_INPLACE_SLOT(slot, call)                                                       \
-  PyObject* slot(PyObject* a, PyObject* b) {                                                  \
-    return inplace(a, b, [](Tensor& x, const Tensor& y) { call; });                           \
+#define TERCEL_INPLACE_SLOT(slot, call)                             \
+  PyObject* slot(PyObject* a, PyObject* b) {                        \
+    return inplace(a, b, [](Tensor& x, const Tensor& y) { call; }); \
   }
 TERCEL_BINARY_SLOT(slot_add, add(x, y))
 TERCEL_BINARY_SLOT(slot_sub, sub(x, y))
@@ -183,17 +190,20 @@ PyObject* slot_invert(PyObject* a) {
 }
 
 int slot_bool(PyObject* a) {
-  return guarded([&] {
-    const Tensor& t = cast(a)->tensor;
-    TERCEL_CHECK(t.numel() == 1, Runtime, "bool: the truth value of a tensor with ", t.numel(),
-                 " elements is ambiguous; use any() or all()");
-    return item(t).to_double() != 0 ? 1 : 0;
-  }, -1);
+  return guarded(
+      [&] {
+        const Tensor& t = cast(a)->tensor;
+        TERCEL_CHECK(t.numel() == 1, Runtime, "bool: the truth value of a tensor with ", t.numel(),
+                     " elements is ambiguous; use any() or all()");
+        return item(t).to_double() != 0 ? 1 : 0;
+      },
+      -1);
 }
 
 PyObject* number_of(PyObject* a, const char* op) {
   const Tensor& t = cast(a)->tensor;
-  TERCEL_CHECK(t.numel() == 1, Type, op, ": expected a tensor with one element, got shape ", t.shape());
+  TERCEL_CHECK(t.numel() == 1, Type, op, ": expected a tensor with one element, got shape ",
+               t.shape());
   return pybind11::cast(item(t)).release().ptr();
 }
 PyObject* slot_int(PyObject* a) {
@@ -212,8 +222,8 @@ PyObject* slot_index(PyObject* a) {
   return object_or_null([&]() -> PyObject* {
     const Tensor& t = cast(a)->tensor;
     TERCEL_CHECK(t.numel() == 1 && !is_float(t.dtype()), Type,
-                 "index: only integer tensors with one element can be used as an index, got ", dtype_name(t.dtype()),
-                 " of shape ", t.shape());
+                 "index: only integer tensors with one element can be used as an index, got ",
+                 dtype_name(t.dtype()), " of shape ", t.shape());
     return PyLong_FromLongLong(item(t).to_int());
   });
 }
@@ -236,14 +246,18 @@ PyObject* slot_compare(PyObject* a, PyObject* b, int op) {
     }
   });
 }
-Py_hash_t slot_hash(PyObject* a) { return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(a) >> 4); }
+Py_hash_t slot_hash(PyObject* a) {
+  return static_cast<Py_hash_t>(reinterpret_cast<uintptr_t>(a) >> 4);
+}
 
 Py_ssize_t slot_length(PyObject* a) {
-  return guarded([&] {
-    const Tensor& t = cast(a)->tensor;
-    TERCEL_CHECK(t.dim() > 0, Type, "len: a 0-d tensor has no length");
-    return static_cast<Py_ssize_t>(t.size(0));
-  }, static_cast<Py_ssize_t>(-1));
+  return guarded(
+      [&] {
+        const Tensor& t = cast(a)->tensor;
+        TERCEL_CHECK(t.dim() > 0, Type, "len: a 0-d tensor has no length");
+        return static_cast<Py_ssize_t>(t.size(0));
+      },
+      static_cast<Py_ssize_t>(-1));
 }
 
 PyObject* slot_iter(PyObject* a) {
@@ -264,14 +278,15 @@ PyObject* slot_repr(PyObject* a) {
   return out;
 }
 
-// ---- attributes ------------------------------------------------------------------------------------
+// ---- attributes
+// ------------------------------------------------------------------------------------
 
-#define TERCEL_GETTER(name, expression)                      \
-  PyObject* name(PyObject* self, void*) {                    \
-    return object_or_null([&]() -> PyObject* {               \
-      const Tensor& t = cast(self)->tensor;                  \
-      return expression;                                     \
-    });                                                      \
+#define TERCEL_GETTER(name, expression)        \
+  PyObject* name(PyObject* self, void*) {      \
+    return object_or_null([&]() -> PyObject* { \
+      const Tensor& t = cast(self)->tensor;    \
+      return expression;                       \
+    });                                        \
   }
 TERCEL_GETTER(get_shape, size_object(t.shape()))
 TERCEL_GETTER(get_dtype, dtype_object(t.dtype()))
@@ -287,39 +302,51 @@ TERCEL_GETTER(get_version, PyLong_FromUnsignedLong(t.version()))
 TERCEL_GETTER(get_itemsize, PyLong_FromLongLong(t.itemsize()))
 TERCEL_GETTER(get_nbytes, PyLong_FromLongLong(t.numel() * t.itemsize()))
 TERCEL_GETTER(get_base, wrap_tensor(t.base()))
-TERCEL_GETTER(get_retains_grad, PyBool_FromLong(t.impl()->autograd && t.impl()->autograd->retains_grad))
-TERCEL_GETTER(get_output_nr, PyLong_FromUnsignedLong(t.impl()->autograd ? t.impl()->autograd->output_index : 0))
+TERCEL_GETTER(get_retains_grad,
+              PyBool_FromLong(t.impl()->autograd&& t.impl()->autograd->retains_grad))
+TERCEL_GETTER(get_output_nr,
+              PyLong_FromUnsignedLong(t.impl()->autograd ? t.impl()->autograd->output_index : 0))
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
 
 int set_requires_grad(PyObject* self, PyObject* value, void*) {
-  return guarded([&] {
-    TERCEL_CHECK(value && PyBool_Check(value), Type, "requires_grad: expected a bool");
-    cast(self)->tensor.set_requires_grad(value == Py_True);
-    return 0;
-  }, -1);
+  return guarded(
+      [&] {
+        TERCEL_CHECK(value && PyBool_Check(value), Type, "requires_grad: expected a bool");
+        cast(self)->tensor.set_requires_grad(value == Py_True);
+        return 0;
+      },
+      -1);
 }
 
 int set_grad(PyObject* self, PyObject* value, void*) {
-  return guarded([&] {
-    TERCEL_CHECK(!value || value == Py_None || is_tensor_object(value), Type, "grad: expected a Tensor or None");
-    cast(self)->tensor.set_grad(value && value != Py_None ? tensor_of(value) : Tensor());
-    return 0;
-  }, -1);
+  return guarded(
+      [&] {
+        TERCEL_CHECK(!value || value == Py_None || is_tensor_object(value), Type,
+                     "grad: expected a Tensor or None");
+        cast(self)->tensor.set_grad(value && value != Py_None ? tensor_of(value) : Tensor());
+        return 0;
+      },
+      -1);
 }
 
 // x.data = y: x takes y's memory and geometry; history and identity stay.
 int set_data(PyObject* self, PyObject* value, void*) {
-  return guarded([&] {
-    TERCEL_CHECK(value && is_tensor_object(value), Type, "data: expected a Tensor");
-    const Tensor& from = tensor_of(value);
-    TensorImpl* impl = cast(self)->tensor.impl();
-    TERCEL_CHECK(!(impl->autograd && (impl->autograd->requires_grad || impl->autograd->grad_fn)) || is_float(from.dtype()),
-                 DType, "data: a tensor that requires grad needs float data, got ", dtype_name(from.dtype()));
-    impl->dtype = from.dtype();
-    impl->base.reset();
-    impl->set_geometry(from.storage(), from.offset(), from.shape(), from.strides());
-    return 0;
-  }, -1);
+  return guarded(
+      [&] {
+        TERCEL_CHECK(value && is_tensor_object(value), Type, "data: expected a Tensor");
+        const Tensor& from = tensor_of(value);
+        TensorImpl* impl = cast(self)->tensor.impl();
+        TERCEL_CHECK(
+            !(impl->autograd && (impl->autograd->requires_grad || impl->autograd->grad_fn)) ||
+                is_float(from.dtype()),
+            DType, "data: a tensor that requires grad needs float data, got ",
+            dtype_name(from.dtype()));
+        impl->dtype = from.dtype();
+        impl->base.reset();
+        impl->set_geometry(from.storage(), from.offset(), from.shape(), from.strides());
+        return 0;
+      },
+      -1);
 }
 
 PyGetSetDef getset[] = {
@@ -327,8 +354,10 @@ PyGetSetDef getset[] = {
     {"dtype", get_dtype, nullptr, "Element type.", nullptr},
     {"device", get_device, nullptr, "Where the data lives.", nullptr},
     {"ndim", get_ndim, nullptr, "Number of dimensions.", nullptr},
-    {"requires_grad", get_requires_grad, set_requires_grad, "Whether gradients are recorded for this tensor.", nullptr},
-    {"is_leaf", get_is_leaf, nullptr, "True for a tensor that was not made by a recorded op.", nullptr},
+    {"requires_grad", get_requires_grad, set_requires_grad,
+     "Whether gradients are recorded for this tensor.", nullptr},
+    {"is_leaf", get_is_leaf, nullptr, "True for a tensor that was not made by a recorded op.",
+     nullptr},
     {"grad", get_grad, set_grad, "Accumulated gradient, or None.", nullptr},
     {"data", get_data, set_data, "The same values without history.", nullptr},
     {"T", get_T, nullptr, "The tensor with its dimensions reversed.", nullptr},
@@ -345,29 +374,61 @@ PyGetSetDef getset[] = {
     {"is_quantized", get_false, nullptr, "False for this tensor type.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 
-PyMemberDef members[] = {{"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict), READONLY, nullptr},
-                         {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
-                         {nullptr, 0, 0, 0, nullptr}};
+PyMemberDef members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(PyTensor, dict), READONLY, nullptr},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(PyTensor, weakrefs), READONLY, nullptr},
+    {nullptr, 0, 0, 0, nullptr}};
 
 #define SLOT(id, fn) {id, reinterpret_cast<void*>(fn)}
 PyType_Slot slots[] = {
-    SLOT(Py_tp_new, tensor_new), SLOT(Py_tp_dealloc, tensor_dealloc), SLOT(Py_tp_traverse, tensor_traverse),
-    SLOT(Py_tp_clear, tensor_clear), SLOT(Py_tp_repr, slot_repr), SLOT(Py_tp_hash, slot_hash),
-    SLOT(Py_tp_richcompare, slot_compare), SLOT(Py_tp_iter, slot_iter), SLOT(Py_tp_getset, getset),
-    SLOT(Py_tp_members, members), SLOT(Py_mp_length, slot_length), SLOT(Py_mp_subscript, tensor_getitem),
-    SLOT(Py_mp_ass_subscript, tensor_setitem), SLOT(Py_nb_add, slot_add), SLOT(Py_nb_subtract, slot_sub),
-    SLOT(Py_nb_multiply, slot_mul), SLOT(Py_nb_true_divide, slot_div), SLOT(Py_nb_floor_divide, slot_floordiv),
-    SLOT(Py_nb_remainder, slot_mod), SLOT(Py_nb_power, slot_pow), SLOT(Py_nb_matrix_multiply, slot_matmul),
-    SLOT(Py_nb_and, slot_and), SLOT(Py_nb_or, slot_or), SLOT(Py_nb_xor, slot_xor), SLOT(Py_nb_lshift, slot_lshift),
-    SLOT(Py_nb_rshift, slot_rshift), SLOT(Py_nb_inplace_add, slot_iadd), SLOT(Py_nb_inplace_subtract, slot_isub),
-    SLOT(Py_nb_inplace_multiply, slot_imul), SLOT(Py_nb_inplace_true_divide, slot_idiv),
-    SLOT(Py_nb_inplace_floor_divide, slot_ifloordiv), SLOT(Py_nb_inplace_remainder, slot_imod),
-    SLOT(Py_nb_inplace_power, slot_ipow), SLOT(Py_nb_inplace_and, slot_iand), SLOT(Py_nb_inplace_or, slot_ior),
-    SLOT(Py_nb_inplace_xor, slot_ixor), SLOT(Py_nb_negative, slot_neg), SLOT(Py_nb_positive, slot_pos),
-    SLOT(Py_nb_absolute, slot_abs), SLOT(Py_nb_invert, slot_invert), SLOT(Py_nb_bool, slot_bool),
-    SLOT(Py_nb_int, slot_int), SLOT(Py_nb_float, slot_float), SLOT(Py_nb_index, slot_index),
-    SLOT(Py_bf_getbuffer, tensor_getbuffer), SLOT(Py_bf_releasebuffer, tensor_releasebuffer),
-    {Py_tp_doc, const_cast<char*>("Multi-dimensional array with automatic differentiation.")}, {0, nullptr}};
+    SLOT(Py_tp_new, tensor_new),
+    SLOT(Py_tp_dealloc, tensor_dealloc),
+    SLOT(Py_tp_traverse, tensor_traverse),
+    SLOT(Py_tp_clear, tensor_clear),
+    SLOT(Py_tp_repr, slot_repr),
+    SLOT(Py_tp_hash, slot_hash),
+    SLOT(Py_tp_richcompare, slot_compare),
+    SLOT(Py_tp_iter, slot_iter),
+    SLOT(Py_tp_getset, getset),
+    SLOT(Py_tp_members, members),
+    SLOT(Py_mp_length, slot_length),
+    SLOT(Py_mp_subscript, tensor_getitem),
+    SLOT(Py_mp_ass_subscript, tensor_setitem),
+    SLOT(Py_nb_add, slot_add),
+    SLOT(Py_nb_subtract, slot_sub),
+    SLOT(Py_nb_multiply, slot_mul),
+    SLOT(Py_nb_true_divide, slot_div),
+    SLOT(Py_nb_floor_divide, slot_floordiv),
+    SLOT(Py_nb_remainder, slot_mod),
+    SLOT(Py_nb_power, slot_pow),
+    SLOT(Py_nb_matrix_multiply, slot_matmul),
+    SLOT(Py_nb_and, slot_and),
+    SLOT(Py_nb_or, slot_or),
+    SLOT(Py_nb_xor, slot_xor),
+    SLOT(Py_nb_lshift, slot_lshift),
+    SLOT(Py_nb_rshift, slot_rshift),
+    SLOT(Py_nb_inplace_add, slot_iadd),
+    SLOT(Py_nb_inplace_subtract, slot_isub),
+    SLOT(Py_nb_inplace_multiply, slot_imul),
+    SLOT(Py_nb_inplace_true_divide, slot_idiv),
+    SLOT(Py_nb_inplace_floor_divide, slot_ifloordiv),
+    SLOT(Py_nb_inplace_remainder, slot_imod),
+    SLOT(Py_nb_inplace_power, slot_ipow),
+    SLOT(Py_nb_inplace_and, slot_iand),
+    SLOT(Py_nb_inplace_or, slot_ior),
+    SLOT(Py_nb_inplace_xor, slot_ixor),
+    SLOT(Py_nb_negative, slot_neg),
+    SLOT(Py_nb_positive, slot_pos),
+    SLOT(Py_nb_absolute, slot_abs),
+    SLOT(Py_nb_invert, slot_invert),
+    SLOT(Py_nb_bool, slot_bool),
+    SLOT(Py_nb_int, slot_int),
+    SLOT(Py_nb_float, slot_float),
+    SLOT(Py_nb_index, slot_index),
+    SLOT(Py_bf_getbuffer, tensor_getbuffer),
+    SLOT(Py_bf_releasebuffer, tensor_releasebuffer),
+    {Py_tp_doc, const_cast<char*>("Multi-dimensional array with automatic differentiation.")},
+    {0, nullptr}};
 #undef SLOT
 
 PyType_Spec spec = {"tercel.Tensor", sizeof(PyTensor), 0,
@@ -390,11 +451,13 @@ void PyHook::retain() const {
 Tensor PyHook::operator()(const Tensor& grad) const {
   pybind11::object result = pybind11::reinterpret_borrow<pybind11::object>(callable)(grad);
   if (result.is_none()) return {};
-  TERCEL_CHECK(is_tensor_object(result.ptr()), Type, "register_hook: a hook must return a Tensor or None, got ",
+  TERCEL_CHECK(is_tensor_object(result.ptr()), Type,
+               "register_hook: a hook must return a Tensor or None, got ",
                Py_TYPE(result.ptr())->tp_name);
   const Tensor& t = tensor_of(result.ptr());
-  TERCEL_CHECK(t.shape() == grad.shape(), Shape, "register_hook: a hook must keep the gradient's shape ", grad.shape(),
-               ", returned ", t.shape());
+  TERCEL_CHECK(t.shape() == grad.shape(), Shape,
+               "register_hook: a hook must keep the gradient's shape ", grad.shape(), ", returned ",
+               t.shape());
   return t;
 }
 

@@ -8,14 +8,13 @@
 namespace tercel {
 
 struct PyTensor {
-  PyObject_HEAD
-  Tensor tensor;
+  PyObject_HEAD Tensor tensor;
   PyObject* dict;
   PyObject* weakrefs;
 };
 
-// A Python callable used as a C++ hook; the reference is visible to Python's garbage collector through
-// the tensor that owns it.
+// A Python callable used as a C++ hook; the reference is visible to Python's garbage collector
+// through the tensor that owns it.
 struct PyHook {
   explicit PyHook(PyObject* f) : callable(f) { Py_INCREF(callable); }
   PyHook(const PyHook& o) : callable(o.callable) { retain(); }

@@ -1,16 +1,16 @@
-// Small immutable Python types: dtype, device, Size; and conversion of Python numbers and size lists.
+// Small immutable Python types: dtype, device, Size; and conversion of Python numbers and size
+// lists.
+#include "python/values.h"
 #include "core/random.h"
 #include "python/caster.h"
 #include "python/errors.h"
-#include "python/values.h"
 
 namespace tercel {
 namespace {
 
 template <class T>
 struct Holder {
-  PyObject_HEAD
-  T value;
+  PyObject_HEAD T value;
 };
 
 PyTypeObject* g_dtype_type = nullptr;
@@ -23,28 +23,40 @@ T value_of(PyObject* self) {
   return reinterpret_cast<Holder<T>*>(self)->value;
 }
 
-PyObject* text(const std::string& s) { return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size())); }
+PyObject* text(const std::string& s) {
+  return PyUnicode_FromStringAndSize(s.data(), static_cast<Py_ssize_t>(s.size()));
+}
 
 // ---- dtype ----
 
-PyObject* dtype_repr(PyObject* self) { return text(std::string("tercel.") + dtype_name(value_of<DType>(self))); }
-PyObject* dtype_is_float(PyObject* self, void*) { return PyBool_FromLong(is_float(value_of<DType>(self))); }
+PyObject* dtype_repr(PyObject* self) {
+  return text(std::string("tercel.") + dtype_name(value_of<DType>(self)));
+}
+PyObject* dtype_is_float(PyObject* self, void*) {
+  return PyBool_FromLong(is_float(value_of<DType>(self)));
+}
 PyObject* dtype_is_signed(PyObject* self, void*) {
   const DType t = value_of<DType>(self);
   return PyBool_FromLong(!is_unsigned(t) && !is_bool(t));
 }
 PyObject* dtype_is_complex(PyObject*, void*) { Py_RETURN_FALSE; }
-PyObject* dtype_itemsize(PyObject* self, void*) { return PyLong_FromLongLong(dtype_size(value_of<DType>(self))); }
-PyObject* dtype_reduce(PyObject* self, PyObject*) { return text(dtype_name(value_of<DType>(self))); }
+PyObject* dtype_itemsize(PyObject* self, void*) {
+  return PyLong_FromLongLong(dtype_size(value_of<DType>(self)));
+}
+PyObject* dtype_reduce(PyObject* self, PyObject*) {
+  return text(dtype_name(value_of<DType>(self)));
+}
 
 PyGetSetDef dtype_getset[] = {
     {"is_floating_point", dtype_is_float, nullptr, "True for the float formats.", nullptr},
     {"is_signed", dtype_is_signed, nullptr, "True if negative values can be represented.", nullptr},
-    {"is_complex", dtype_is_complex, nullptr, "False: complex dtypes are not provided yet.", nullptr},
+    {"is_complex", dtype_is_complex, nullptr, "False: complex dtypes are not provided yet.",
+     nullptr},
     {"itemsize", dtype_itemsize, nullptr, "Bytes per element.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
 // Pickled and copied by name, so that `is` keeps working.
-PyMethodDef dtype_methods[] = {{"__reduce__", dtype_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef dtype_methods[] = {{"__reduce__", dtype_reduce, METH_NOARGS, nullptr},
+                               {nullptr, nullptr, 0, nullptr}};
 PyType_Slot dtype_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(dtype_repr)},
                              {Py_tp_getset, dtype_getset},
                              {Py_tp_methods, dtype_methods},
@@ -62,7 +74,9 @@ PyObject* device_repr(PyObject* self) {
   return text(s + ")");
 }
 PyObject* device_str(PyObject* self) { return text(to_string(value_of<Device>(self))); }
-PyObject* device_type_of(PyObject* self, void*) { return text(value_of<Device>(self).is_cpu() ? "cpu" : "cuda"); }
+PyObject* device_type_of(PyObject* self, void*) {
+  return text(value_of<Device>(self).is_cpu() ? "cpu" : "cuda");
+}
 PyObject* device_index(PyObject* self, void*) {
   const Device d = value_of<Device>(self);
   if (d.is_cpu()) Py_RETURN_NONE;
@@ -77,46 +91,56 @@ PyObject* device_compare(PyObject* a, PyObject* b, int op) {
   return PyBool_FromLong((value_of<Device>(a) == value_of<Device>(b)) == (op == Py_EQ));
 }
 PyObject* device_new(PyTypeObject*, PyObject* args, PyObject* kwargs) {
-  return guarded([&]() -> PyObject* {
-    static const char* names[] = {"type", "index", nullptr};
-    PyObject* type = nullptr;
-    PyObject* index = Py_None;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:device", const_cast<char**>(names), &type, &index)) return nullptr;
-    Device d;
-    if (index != Py_None) {
-      if (!PyUnicode_Check(type) || !PyLong_Check(index)) {
-        PyErr_SetString(PyExc_TypeError, "device: expected (str, int)");
-        return nullptr;
-      }
-      PyObject* joined = PyUnicode_FromFormat("%U:%S", type, index);
-      if (!joined) return nullptr;
-      const bool ok = device_from_object(joined, &d);
-      Py_DECREF(joined);
-      if (!ok) return nullptr;
-    } else if (!device_from_object(type, &d)) {
-      if (!PyErr_Occurred()) PyErr_Format(PyExc_TypeError, "device: expected str or device, got %s", Py_TYPE(type)->tp_name);
-      return nullptr;
-    }
-    return device_object(d);
-  }, static_cast<PyObject*>(nullptr));
+  return guarded(
+      [&]() -> PyObject* {
+        static const char* names[] = {"type", "index", nullptr};
+        PyObject* type = nullptr;
+        PyObject* index = Py_None;
+        if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:device", const_cast<char**>(names),
+                                         &type, &index))
+          return nullptr;
+        Device d;
+        if (index != Py_None) {
+          if (!PyUnicode_Check(type) || !PyLong_Check(index)) {
+            PyErr_SetString(PyExc_TypeError, "device: expected (str, int)");
+            return nullptr;
+          }
+          PyObject* joined = PyUnicode_FromFormat("%U:%S", type, index);
+          if (!joined) return nullptr;
+          const bool ok = device_from_object(joined, &d);
+          Py_DECREF(joined);
+          if (!ok) return nullptr;
+        } else if (!device_from_object(type, &d)) {
+          if (!PyErr_Occurred())
+            PyErr_Format(PyExc_TypeError, "device: expected str or device, got %s",
+                         Py_TYPE(type)->tp_name);
+          return nullptr;
+        }
+        return device_object(d);
+      },
+      static_cast<PyObject*>(nullptr));
 }
 PyObject* device_reduce(PyObject* self, PyObject*) {
   return Py_BuildValue("O(N)", reinterpret_cast<PyObject*>(Py_TYPE(self)), device_str(self));
 }
-PyGetSetDef device_getset[] = {{"type", device_type_of, nullptr, "'cpu' or 'cuda'.", nullptr},
-                               {"index", device_index, nullptr, "Ordinal of the device, None for the CPU.", nullptr},
-                               {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
-PyType_Slot device_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(device_repr)},
-                              {Py_tp_str, reinterpret_cast<void*>(device_str)},
-                              {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
-                              {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
-                              {Py_tp_new, reinterpret_cast<void*>(device_new)},
-                              {Py_tp_getset, device_getset},
-                              {Py_tp_methods, device_methods},
-                              {Py_tp_doc, const_cast<char*>("device(type, index=None): where a tensor lives.")},
-                              {0, nullptr}};
-PyType_Spec device_spec = {"tercel.device", sizeof(Holder<Device>), 0, Py_TPFLAGS_DEFAULT, device_slots};
+PyGetSetDef device_getset[] = {
+    {"type", device_type_of, nullptr, "'cpu' or 'cuda'.", nullptr},
+    {"index", device_index, nullptr, "Ordinal of the device, None for the CPU.", nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
+                                {nullptr, nullptr, 0, nullptr}};
+PyType_Slot device_slots[] = {
+    {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
+    {Py_tp_str, reinterpret_cast<void*>(device_str)},
+    {Py_tp_hash, reinterpret_cast<void*>(device_hash)},
+    {Py_tp_richcompare, reinterpret_cast<void*>(device_compare)},
+    {Py_tp_new, reinterpret_cast<void*>(device_new)},
+    {Py_tp_getset, device_getset},
+    {Py_tp_methods, device_methods},
+    {Py_tp_doc, const_cast<char*>("device(type, index=None): where a tensor lives.")},
+    {0, nullptr}};
+PyType_Spec device_spec = {"tercel.device", sizeof(Holder<Device>), 0, Py_TPFLAGS_DEFAULT,
+                           device_slots};
 
 // ---- Size ----
 
@@ -128,13 +152,16 @@ PyObject* size_repr(PyObject* self) {
   return out;
 }
 PyObject* size_numel(PyObject* self, PyObject*) {
-  return guarded([&]() -> PyObject* {
-    Dims d;
-    if (!dims_from_object(self, &d)) return nullptr;
-    return PyLong_FromLongLong(checked_numel(d, "numel"));
-  }, static_cast<PyObject*>(nullptr));
+  return guarded(
+      [&]() -> PyObject* {
+        Dims d;
+        if (!dims_from_object(self, &d)) return nullptr;
+        return PyLong_FromLongLong(checked_numel(d, "numel"));
+      },
+      static_cast<PyObject*>(nullptr));
 }
-PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "Product of the sizes."}, {nullptr, nullptr, 0, nullptr}};
+PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "Product of the sizes."},
+                              {nullptr, nullptr, 0, nullptr}};
 PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
                             {Py_tp_methods, size_methods},
                             {Py_tp_doc, const_cast<char*>("Sizes of a tensor: a tuple of ints.")},
@@ -233,7 +260,8 @@ bool scalar_from_object(PyObject* object, Scalar* out) {
   if (PyLong_Check(object)) {
     int overflow = 0;
     const int64_t v = PyLong_AsLongLongAndOverflow(object, &overflow);
-    TERCEL_CHECK(overflow == 0, Overflow, "expected an integer that fits in 64 bits, got a larger one");
+    TERCEL_CHECK(overflow == 0, Overflow,
+                 "expected an integer that fits in 64 bits, got a larger one");
     *out = Scalar(v);
     return true;
   }
@@ -252,7 +280,8 @@ bool scalar_from_object(PyObject* object, Scalar* out) {
   }
   const PyNumberMethods* number = Py_TYPE(object)->tp_as_number;
   if (!number || !number->nb_float || PySequence_Check(object) || PyUnicode_Check(object)) {
-    // 0-d NumPy arrays and NumPy floats pass PySequence_Check? Only arrays do; they convert as tensors.
+    // 0-d NumPy arrays and NumPy floats pass PySequence_Check? Only arrays do; they convert as
+    // tensors.
     return false;
   }
   const double v = PyFloat_AsDouble(object);
@@ -277,7 +306,8 @@ void bind_values(pybind11::module_& module) {
   g_device_type = make(&device_spec, nullptr);
   size_spec.basicsize = static_cast<int>(PyTuple_Type.tp_basicsize);
   size_spec.itemsize = static_cast<int>(PyTuple_Type.tp_itemsize);
-  g_size_type = make(&size_spec, py::make_tuple(py::handle(reinterpret_cast<PyObject*>(&PyTuple_Type))).ptr());
+  g_size_type = make(&size_spec,
+                     py::make_tuple(py::handle(reinterpret_cast<PyObject*>(&PyTuple_Type))).ptr());
   for (int i = 0; i < kNumDTypes; ++i) {
     auto* o = reinterpret_cast<Holder<DType>*>(g_dtype_type->tp_alloc(g_dtype_type, 0));
     o->value = static_cast<DType>(i);

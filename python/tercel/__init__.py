@@ -4,7 +4,6 @@ Functions are the C++ functions themselves. Sub-packages and NumPy are imported 
 `import tercel` stays cheap.
 """
 
-from importlib import import_module as _import_module
 from math import e, inf, nan, pi
 
 from . import _core
@@ -28,7 +27,18 @@ channels_last = "channels_last"
 newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
-_SUBMODULES = ("amp", "autograd", "datasets", "io", "linalg", "nn", "optim", "testing", "utils", "version")
+_SUBMODULES = (
+    "amp",
+    "autograd",
+    "datasets",
+    "io",
+    "linalg",
+    "nn",
+    "optim",
+    "testing",
+    "utils",
+    "version",
+)
 _LAZY = {
     "save": "io",
     "load": "io",
@@ -48,9 +58,19 @@ _LAZY = {
 
 
 def __getattr__(name: str):
+    from importlib import import_module as _import_module
+
     if name in _LAZY:
         value = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
-    elif name in _SUBMODULES or name in ("random", "cuda", "backends", "func", "fft", "special", "cli"):
+    elif name in _SUBMODULES or name in (
+        "random",
+        "cuda",
+        "backends",
+        "func",
+        "fft",
+        "special",
+        "cli",
+    ):
         value = _import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module 'tercel' has no attribute '{name}'")

@@ -24,7 +24,9 @@ def _ml_dtype(name: str):
     try:
         import ml_dtypes
     except ImportError:
-        raise TypeError(f"numpy: dtype {name} needs the package ml_dtypes (pip install ml_dtypes)") from None
+        raise TypeError(
+            f"numpy: dtype {name} needs the package ml_dtypes (pip install ml_dtypes)"
+        ) from None
     return np.dtype(getattr(ml_dtypes, name))
 
 
@@ -48,7 +50,9 @@ def from_numpy(array):
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected numpy.ndarray, got {type(array).__name__}")
     if not array.dtype.isnative:
-        raise ValueError(f"from_numpy: dtype {array.dtype.str} is not in native byte order; use array.astype")
+        raise ValueError(
+            f"from_numpy: dtype {array.dtype.str} is not in native byte order; use array.astype"
+        )
     name = array.dtype.name
     if array.dtype.kind == "V" or name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
         if name not in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):

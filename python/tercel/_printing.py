@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from math import ceil, floor, isfinite, log10
+from math import ceil, floor, isfinite
 
 from . import _core
 
 _options = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
 
 
-def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None):
+def set_printoptions(
+    precision=None, threshold=None, edgeitems=None, linewidth=None, profile=None, sci_mode=None
+):
     """Options of printing: digits, summarising threshold, items kept at the edges, line width."""
     profiles = {
         "default": {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80},
@@ -18,9 +20,16 @@ def set_printoptions(precision=None, threshold=None, edgeitems=None, linewidth=N
     }
     if profile is not None:
         if profile not in profiles:
-            raise ValueError(f"set_printoptions: profile must be one of {sorted(profiles)}, got {profile!r}")
+            raise ValueError(
+                f"set_printoptions: profile must be one of {sorted(profiles)}, got {profile!r}"
+            )
         _options.update(profiles[profile])
-    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    given = {
+        "precision": precision,
+        "threshold": threshold,
+        "edgeitems": edgeitems,
+        "linewidth": linewidth,
+    }
     _options.update({k: v for k, v in given.items() if v is not None})
     _options["sci_mode"] = sci_mode
 
@@ -36,19 +45,19 @@ class _Formatter:
         if not self.floating:
             self.width = max((len(str(v)) for v in values), default=1)
             return
-        finite = [abs(v) for v in values if isfinite(v) and v != 0]
+        nonzero = [v for v in values if isfinite(v) and v != 0]
+        finite = [abs(v) for v in nonzero]
         if finite:
             low, high = min(finite), max(finite)
             self.integral_mode = all(v == ceil(v) for v in finite)
-            if self.integral_mode:
-                self.scientific = high / low > 1000.0 and high >= 1e8 or high > 1e8
-            else:
-                self.scientific = high / low > 1000.0 or high > 1e8 or low < 1e-4
+            self.scientific = (
+                high / low > 1000.0 or high > 1e8 or (low < 1e-4 and not self.integral_mode)
+            )
         else:
             self.integral_mode = True
         if _options["sci_mode"] is not None:
             self.scientific = _options["sci_mode"]
-        self.width = max((len(self._text(v)) for v in values), default=1)
+        self.width = max((len(self._text(v)) for v in nonzero), default=1)
 
     def _text(self, value) -> str:
         if not self.floating:
@@ -87,7 +96,11 @@ def _body(tensor, indent, summarise, fmt) -> str:
     short = summarise and n > 2 * edge
     if tensor.dim() == 1:
         if short:
-            items = [*map(fmt, tensor[:edge].tolist()), "...", *map(fmt, tensor[n - edge :].tolist())]
+            items = [
+                *map(fmt, tensor[:edge].tolist()),
+                " ...",
+                *map(fmt, tensor[n - edge :].tolist()),
+            ]
         else:
             items = list(map(fmt, tensor.tolist()))
         per_line = max(1, floor((_options["linewidth"] - indent) / (fmt.width + 2)))
@@ -128,7 +141,9 @@ def format_tensor(tensor) -> str:
     text = prefix + body
     for suffix in suffixes:
         last = len(text) - (text.rfind("\n") + 1)
-        separator = ", " if last + len(suffix) + 2 <= _options["linewidth"] else ",\n" + " " * len(prefix)
+        separator = (
+            ", " if last + len(suffix) + 2 <= _options["linewidth"] else ",\n" + " " * len(prefix)
+        )
         text += separator + suffix
     text += ")"
     if name is None and type(tensor).__name__ == "Parameter":

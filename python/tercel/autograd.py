@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 from . import _core
 from ._core import (
     is_anomaly_check_nan_enabled,
@@ -29,11 +27,24 @@ __all__ = [
 ]
 
 
+def _wraps(fn):
+    """functools.wraps without its import time."""
+
+    def decorate(wrapper):
+        for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+            if hasattr(fn, name):
+                setattr(wrapper, name, getattr(fn, name))
+        wrapper.__wrapped__ = fn
+        return wrapper
+
+    return decorate
+
+
 class _Mode:
     """Context manager and decorator around a thread-local switch."""
 
     def __call__(self, fn):
-        @functools.wraps(fn)
+        @_wraps(fn)
         def wrapped(*args, **kwargs):
             with type(self)._again(self):
                 return fn(*args, **kwargs)
@@ -136,7 +147,9 @@ class detect_anomaly(set_detect_anomaly):
         super().__init__(True, check_nan)
 
 
-def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None) -> None:
+def backward(
+    tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None
+) -> None:
     """Gradients of the sum of `tensors` (weighted by `grad_tensors`), added to the leaves' .grad."""
     _core._backward(tensors, grad_tensors, retain_graph, create_graph, inputs)
 
@@ -159,10 +172,15 @@ def grad(
     if is_grads_batched:
         raise NotImplementedError("grad: is_grads_batched is not provided; loop over the gradients")
     unused = materialize_grads if allow_unused is None else allow_unused
-    result = _core._grad(outputs, inputs, grad_outputs, retain_graph, create_graph, unused or materialize_grads)
+    result = _core._grad(
+        outputs, inputs, grad_outputs, retain_graph, create_graph, unused or materialize_grads
+    )
     if materialize_grads:
         sources = (inputs,) if isinstance(inputs, _core.Tensor) else inputs
-        result = tuple(_core._zeros(x.shape, x.dtype) if g is None else g for g, x in zip(result, sources, strict=True))
+        result = tuple(
+            _core._zeros(x.shape, x.dtype) if g is None else g
+            for g, x in zip(result, sources, strict=True)
+        )
     return result
 
 
@@ -242,7 +260,9 @@ class Function:
         """Runs forward on the arguments and records backward for the tensors among them."""
         ctx = FunctionCtx()
         recording = is_grad_enabled()
-        ctx.needs_input_grad = tuple(recording and isinstance(a, _core.Tensor) and a.requires_grad for a in args)
+        ctx.needs_input_grad = tuple(
+            recording and isinstance(a, _core.Tensor) and a.requires_grad for a in args
+        )
         previous = _core._set_grad_enabled(False)
         try:
             if cls.setup_context is not Function.setup_context:
@@ -260,7 +280,7 @@ class Function:
 def once_differentiable(fn):
     """Marks a backward whose result cannot be differentiated again."""
 
-    @functools.wraps(fn)
+    @_wraps(fn)
     def wrapped(ctx, *grads):
         with no_grad():
             return fn(ctx, *grads)
@@ -337,7 +357,9 @@ def gradcheck(
             for i, g in zip(checked, runs[0], strict=True):
                 values = [0.0] * inputs[i].numel() if g is None else g.reshape(-1).tolist()
                 if g is not None and g.shape != inputs[i].shape:
-                    return fail(f"gradient of input {i} has shape {g.shape}, expected {inputs[i].shape}")
+                    return fail(
+                        f"gradient of input {i} has shape {g.shape}, expected {inputs[i].shape}"
+                    )
                 for j, value in enumerate(values):
                     expected = numeric[i][j][c]
                     if not abs(value - expected) <= atol + rtol * abs(expected):
@@ -354,7 +376,9 @@ def gradcheck(
     return True
 
 
-def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, **_) -> bool:
+def gradgradcheck(
+    func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True, **_
+) -> bool:
     """gradcheck of the gradients of `func`: checks second derivatives."""
     inputs = (inputs,) if isinstance(inputs, _core.Tensor) else tuple(inputs)
     outputs = _flat_outputs(func(*inputs))
@@ -370,11 +394,18 @@ def gradgradcheck(func, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=
     def first(*args):
         args, seeds = args[: len(inputs)], args[len(inputs) :]
         # Gradients with respect to clones, so that perturbed inputs are differentiated as well.
-        args = [a if i not in positions or a.requires_grad else a.detach().requires_grad_() for i, a in enumerate(args)]
+        args = [
+            a if i not in positions or a.requires_grad else a.detach().requires_grad_()
+            for i, a in enumerate(args)
+        ]
         with enable_grad():
             outs = [o for o in _flat_outputs(func(*args)) if o.requires_grad]
-            seeds = [s for s, o in zip(seeds, _flat_outputs(func(*args)), strict=True) if o.requires_grad]
-            grads = grad(outs, [args[i] for i in positions], seeds, create_graph=True, allow_unused=True)
+            seeds = [
+                s for s, o in zip(seeds, _flat_outputs(func(*args)), strict=True) if o.requires_grad
+            ]
+            grads = grad(
+                outs, [args[i] for i in positions], seeds, create_graph=True, allow_unused=True
+            )
         return tuple(g for g in grads if g is not None)
 
     return gradcheck(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import tercel
 from tercel import nn
 from tercel.nn import functional as F

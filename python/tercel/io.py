@@ -111,19 +111,17 @@ def _tensor(buffer: Any, offset: int, nbytes: int, entry: dict, where: str) -> t
 
 
 def _header_length(prefix: bytes, size: int, where: str) -> int:
-    if prefix[:4] == b"PK\x03\x04" or prefix[:1] == b"\x80":
-        raise ValueError(
-            f"safetensors: {where}: this is a pickle or zip file; tercel never reads pickles"
-        )
     if size < 8 or len(prefix) < 8:
         raise ValueError(f"safetensors: {where}: expected at least 8 bytes, got {size}")
     (length,) = struct.unpack("<Q", prefix)
-    if length > MAX_HEADER:
+    if length > MAX_HEADER or length > size - 8:
+        hint = ""
+        if prefix[:4] == b"PK\x03\x04" or prefix[:1] == b"\x80":
+            hint = " (a zip or pickle file? tercel never reads pickles)"
         raise ValueError(
-            f"safetensors: {where}: header of {length} bytes, the limit is {MAX_HEADER}"
+            f"safetensors: {where}: header of {length} bytes in a file of {size}; the limit is "
+            f"{MAX_HEADER}{hint}"
         )
-    if length > size - 8:
-        raise ValueError(f"safetensors: {where}: header of {length} bytes in a file of {size}")
     return int(length)
 
 

@@ -44,6 +44,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
 from tercel.testing import (  # noqa: F401  (re-exported for the family files)
     DOT,
     EXACT,

@@ -13,6 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+
 import tercel
 
 __all__ = ["digits", "idx_folder", "read_idx"]
