@@ -27,18 +27,7 @@ channels_last = "channels_last"
 newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
-_SUBMODULES = (
-    "amp",
-    "autograd",
-    "datasets",
-    "io",
-    "linalg",
-    "nn",
-    "optim",
-    "testing",
-    "utils",
-    "version",
-)
+_SUBMODULES = ("autograd", "cuda", "datasets", "io", "nn", "optim", "random", "testing", "utils")
 _LAZY = {
     "save": "io",
     "load": "io",
@@ -54,6 +43,10 @@ _LAZY = {
     "finfo": "_finfo",
     "iinfo": "_finfo",
     "show_config": "collect_env",
+    "use_deterministic_algorithms": "_determinism",
+    "are_deterministic_algorithms_enabled": "_determinism",
+    "get_float32_matmul_precision": "_determinism",
+    "set_float32_matmul_precision": "_determinism",
 }
 
 
@@ -62,15 +55,7 @@ def __getattr__(name: str):
 
     if name in _LAZY:
         value = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
-    elif name in _SUBMODULES or name in (
-        "random",
-        "cuda",
-        "backends",
-        "func",
-        "fft",
-        "special",
-        "cli",
-    ):
+    elif name in _SUBMODULES:
         value = _import_module(f"{__name__}.{name}")
     else:
         raise AttributeError(f"module 'tercel' has no attribute '{name}'")
