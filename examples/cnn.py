@@ -54,4 +54,4 @@ def main(folder: str | None = None, epochs: int = 5) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)
