@@ -1,4 +1,5 @@
-// A test framework in one page: TEST(name) { CHECK(condition); CHECK_NEAR(a, b, tolerance); CHECK_THROWS(expr); }
+// A test framework in one page: TEST(name) { CHECK(condition); CHECK_NEAR(a, b, tolerance);
+// CHECK_THROWS(expr); }
 //
 // A failed check prints its place and is counted; the test goes on. The binary takes a substring of
 // the names to run and returns the number of failed tests.
@@ -34,9 +35,11 @@ inline void report(bool good, const char* file, int line, const std::string& tex
   std::printf("%s:%d: %s\n", file, line, text.c_str());
 }
 
-inline void check_near(double a, double b, double tolerance, const char* file, int line, const char* text) {
+inline void check_near(double a, double b, double tolerance, const char* file, int line,
+                       const char* text) {
   const bool good = std::fabs(a - b) <= tolerance || a == b;
-  report(good, file, line, tercel::str(text, ": ", a, " and ", b, " differ by more than ", tolerance));
+  report(good, file, line,
+         tercel::str(text, ": ", a, " and ", b, " differ by more than ", tolerance));
 }
 
 template <class F>
@@ -52,11 +55,12 @@ void check_throws(F&& f, const char* file, int line, const char* text) {
 
 }  // namespace test
 
-#define TEST(name)                                             \
-  static void test_##name();                                   \
+#define TEST(name)                                                  \
+  static void test_##name();                                        \
   static const test::Register register_##name(#name, &test_##name); \
   static void test_##name()
 #define CHECK(condition) test::report((condition), __FILE__, __LINE__, "failed: " #condition)
-#define CHECK_NEAR(a, b, tolerance) test::check_near((a), (b), (tolerance), __FILE__, __LINE__, #a ", " #b)
+#define CHECK_NEAR(a, b, tolerance) \
+  test::check_near((a), (b), (tolerance), __FILE__, __LINE__, #a ", " #b)
 #define CHECK_THROWS(expression) \
   test::check_throws([&] { (void)(expression); }, __FILE__, __LINE__, #expression)

@@ -1,4 +1,5 @@
-// strided_copy against a naive loop: dtype pairs, transposes, broadcasts, slices, odd sizes, levels.
+// strided_copy against a naive loop: dtype pairs, transposes, broadcasts, slices, odd sizes,
+// levels.
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -113,7 +114,8 @@ TEST(copy_rounds_once) {
     p[4] = -3.9;
     p[5] = 3e9;
     p[6] = -2147483648.9;
-    const Tensor b = to_copy(x, DType::bf16), h = to_copy(x, DType::f16), i = to_copy(x, DType::i32);
+    const Tensor b = to_copy(x, DType::bf16), h = to_copy(x, DType::f16),
+                 i = to_copy(x, DType::i32);
     CHECK(b.data_as<bf16>()[0] == 1 + 0x1p-7f);
     CHECK(h.data_as<f16>()[1] == 1 + 0x1p-10f);
     CHECK(std::isinf(static_cast<float>(h.data_as<f16>()[2])));
