@@ -21,8 +21,11 @@ void bind_elementwise(Binder& b);
 void bind_index(Binder& b);
 void bind_matmul(Binder& b);
 void bind_optim(Binder& b);
+void bind_random(Binder& b);
 void bind_roofline(Binder& b);
 void bind_shape(Binder& b);
+void bind_search(Binder& b);
+void bind_sort(Binder& b);
 void bind_view(Binder& b);
 
 }  // namespace tercel
@@ -47,7 +50,10 @@ PYBIND11_MODULE(_core, module) {
   bind_index(b);
   bind_matmul(b);
   bind_optim(b);
+  bind_random(b);
   bind_roofline(b);
   bind_shape(b);
+  bind_search(b);
+  bind_sort(b);
   bind_autograd(b);
 }

@@ -1,11 +1,13 @@
 // Ranges, grids, identity and windows. See creation.h for the contracts.
 #include "ops/creation/creation.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/autograd.h"
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
 
@@ -114,6 +116,22 @@ Tensor eye(int64_t n, int64_t m, std::optional<DType> dtype) {
   Tensor out = zeros({n, m}, dtype.value_or(default_dtype()));
   if (n > 0 && m > 0) strided_copy(raw_view(out, {n < m ? n : m}, {m + 1}, 0), ones({1}, out.dtype()));
   return out;
+}
+
+Tensor vander(const Tensor& x, int64_t n, bool increasing) {
+  TERCEL_CHECK(x.dim() == 1, Shape, "vander: x must have 1 dimension, got shape ", x.shape());
+  if (n < 0) n = x.size(0);
+  const DType t = is_float(x.dtype()) ? x.dtype() : DType::i64;
+  const Tensor column = unsqueeze(to(x, t), 1);
+  TensorList columns;
+  Tensor power = ones({x.size(0), 1}, t);
+  for (int64_t i = 0; i < n; ++i) {
+    if (i > 0) power = mul(power, column);
+    columns.push_back(power);
+  }
+  if (columns.empty()) return empty({x.size(0), 0}, t);
+  if (!increasing) std::reverse(columns.begin(), columns.end());
+  return cat(columns, 1);
 }
 
 Tensor cosine_window(int64_t n, bool periodic, double a0, double a1, double a2, std::optional<DType> dtype,

@@ -139,6 +139,14 @@ void bind_ranges(Binder& b) {
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
       py::arg("pin_memory") = false, py::arg("requires_grad") = false,
       "[n, m] tensor with ones on the main diagonal and zeros elsewhere; m defaults to n.");
+  b.function(
+      "vander",
+      [](const Tensor& x, std::optional<int64_t> n, bool increasing) {
+        TERCEL_CHECK(!n || *n >= 0, Value, "vander: N must be >= 0, got ", n.value_or(0));
+        return vander(x, n.value_or(-1), increasing);
+      },
+      py::arg("x"), py::arg("N") = py::none(), py::arg("increasing") = false,
+      "Vandermonde matrix [R, N] of x [R]: column j is x ** (N-1-j), or x ** j when increasing.");
 }
 
 void bind_windows(Binder& b) {

@@ -76,8 +76,6 @@ Tensor masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor& source
 Tensor one_hot(const Tensor& x, int64_t num_classes = -1);  // int64 [..., C]
 Tensor bincount(const Tensor& x, const Tensor& weights = {}, int64_t minlength = 0);
 Tensor histc(const Tensor& x, int64_t bins = 100, double min = 0, double max = 0);
-std::tuple<Tensor, Tensor> histogram(const Tensor& x, const Tensor& edges, const Tensor& weight = {},
-                                     bool density = false);
 // Number of elements of the sorted row that are < value (<= with right). NaN sorts last.
 Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right = false, bool out_int32 = false,
                     const Tensor& sorter = {});

@@ -1,6 +1,7 @@
 // Indexing along one dim: index_select, index_add, index_copy, index_fill; take and put.
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
 #include "ops/index/index_geometry.h"
 #include "ops/shape/shape_ops.h"
@@ -36,10 +37,7 @@ void check_source(const Tensor& x, int dim, int64_t n, const Tensor& source, con
                ": source must have shape ", expected, ", got ", source.shape());
 }
 
-Tensor scaled(const Tensor& t, const Scalar& alpha) {
-  TERCEL_CHECK(alpha.to_double() == 1.0, NotImplemented, "index_add: alpha other than 1");
-  return t;
-}
+Tensor scaled(const Tensor& t, const Scalar& alpha) { return alpha.to_double() == 1.0 ? t : mul(t, alpha); }
 
 }  // namespace
 
