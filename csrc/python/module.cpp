@@ -20,6 +20,7 @@ void bind_activation(Binder& b);
 void bind_elementwise(Binder& b);
 void bind_index(Binder& b);
 void bind_matmul(Binder& b);
+void bind_module_type(Binder& b);
 void bind_optim(Binder& b);
 void bind_random(Binder& b);
 void bind_roofline(Binder& b);
@@ -49,6 +50,7 @@ PYBIND11_MODULE(_core, module) {
   bind_elementwise(b);
   bind_index(b);
   bind_matmul(b);
+  bind_module_type(b);
   bind_optim(b);
   bind_random(b);
   bind_roofline(b);

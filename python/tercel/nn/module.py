@@ -1,0 +1,471 @@
+"""Module: the base class of layers and models.
+
+Members live in three registries (parameters, buffers, children) that are mirrored into the instance's
+attributes (see _registry.py), so reading ``self.weight`` costs what any Python attribute costs. A call
+goes from C++ (ModuleBase) straight to ``forward``; only while some module has hooks does it take the
+way through ``_call_with_hooks``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import _core, no_grad
+from .._core import ModuleBase, Tensor
+from ._hooks import CALL_HOOKS, ModuleHooks, keep_looking
+from ._registry import Registry
+from ._state import ModuleState
+from .parameter import Buffer, Parameter
+
+if TYPE_CHECKING:
+    T = TypeVar("T", bound="Module")
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
+def _add_indent(text: str, spaces: int) -> str:
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(" " * spaces + line for line in rest)])
+
+
+class Module(ModuleHooks, ModuleState, ModuleBase):
+    """Base class of all layers and models.
+
+    Assign parameters, buffers and other modules as attributes in ``__init__`` (after
+    ``super().__init__()``) and compute the output in ``forward``::
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.hidden = nn.Linear(4, 8)
+                self.out = nn.Linear(8, 2)
+
+            def forward(self, x):
+                return self.out(self.hidden(x).relu())
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+    _non_persistent_buffers_set: set[str]
+    _version: int = 1
+    call_super_init: bool = False
+    # Attribute reads of members are not typed: they may be parameters, buffers or modules.
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if (args or kwargs) and not self.call_super_init:
+            raise TypeError(
+                f"{type(self).__name__}.__init__() got unexpected arguments: {len(args)} positional, "
+                f"keywords {sorted(kwargs)}"
+            )
+        d = self.__dict__
+        d["training"] = True
+        d["_parameters"] = Registry(self)
+        d["_buffers"] = Registry(self)
+        d["_modules"] = Registry(self)
+        d["_non_persistent_buffers_set"] = set()
+        self._init_hooks(d)
+        if self.call_super_init:
+            super().__init__(*args, **kwargs)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Computes the output. Every subclass overrides it; call the module itself, not this."""
+        raise NotImplementedError(
+            f'Module [{type(self).__name__}] is missing the required "forward" function'
+        )
+
+    # ---- members -------------------------------------------------------------------------------
+
+    def _registry(self, name: str) -> Registry:
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            what = {"_parameters": "parameters", "_buffers": "buffers", "_modules": "module"}[name]
+            raise AttributeError(f"cannot assign {what} before Module.__init__() call") from None
+
+    def _check_new_name(self, name: str, registry: Registry, what: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{what} name should be a string. Got {type(name).__name__}")
+        if "." in name:
+            raise KeyError(f'{what} name can\'t contain ".", got: {name}')
+        if name == "":
+            raise KeyError(f'{what} name can\'t be empty string ""')
+        if name not in registry and hasattr(self, name):
+            raise KeyError(f"attribute '{name}' already exists")
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Adds a parameter under ``name``; ``None`` reserves the name without a parameter."""
+        registry = self._registry("_parameters")
+        self._check_new_name(name, registry, "parameter")
+        if param is not None:
+            if not isinstance(param, Parameter):
+                raise TypeError(
+                    f"cannot assign '{type(param).__name__}' object to parameter '{name}' "
+                    "(tercel.nn.Parameter or None required)"
+                )
+            if not param.is_leaf:
+                raise ValueError(
+                    f"Cannot assign non-leaf Tensor to parameter '{name}'. Model parameters must be created "
+                    "explicitly; to express one as a function of another tensor, compute it in forward()."
+                )
+        registry[name] = param
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Adds a tensor that is not a parameter; with ``persistent=False`` it stays out of state_dict."""
+        registry = self._registry("_buffers")
+        self._check_new_name(name, registry, "buffer")
+        if tensor is not None and not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (tercel Tensor or None required)"
+            )
+        registry[name] = tensor
+        (
+            self._non_persistent_buffers_set.discard
+            if persistent
+            else self._non_persistent_buffers_set.add
+        )(name)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Adds a child module under ``name``."""
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"{type(module).__name__} is not a Module subclass")
+        registry = self._registry("_modules")
+        self._check_new_name(name, registry, "module")
+        registry[name] = module
+
+    register_module = add_module
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        d = self.__dict__
+        if isinstance(value, Parameter):
+            self._registry("_parameters")
+            self._forget(name, keep="_parameters")
+            self.register_parameter(name, value)
+        elif isinstance(value, Module):
+            self._registry("_modules")
+            self._forget(name, keep="_modules")
+            self._modules[name] = value
+        elif isinstance(value, Buffer):
+            self._registry("_buffers")
+            self._forget(name, keep="_buffers")
+            self.register_buffer(name, value, value.persistent)
+        elif name in d.get("_parameters", ()):
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (tercel.nn.Parameter or None expected)"
+                )
+            self._parameters[name] = None
+        elif name in d.get("_modules", ()):
+            if value is not None:
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as child module '{name}' (tercel.nn.Module or None expected)"
+                )
+            self._modules[name] = None
+        elif name in d.get("_buffers", ()):
+            if value is not None and not isinstance(value, Tensor):
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as buffer '{name}' (tercel.Tensor or None expected)"
+                )
+            self._buffers[name] = value
+        else:
+            object.__setattr__(self, name, value)
+
+    def _forget(self, name: str, keep: str) -> None:
+        """Removes `name` from wherever it is, except from the registry `keep`, before it is registered there."""
+        d = self.__dict__
+        if name in d[keep]:
+            return
+        for registry in _REGISTRIES:
+            d[registry].pop(name, None)
+        d.pop(name, None)
+        self._non_persistent_buffers_set.discard(name)
+
+    def __delattr__(self, name: str) -> None:
+        d = self.__dict__
+        for registry in _REGISTRIES:
+            if name in d.get(registry, ()):
+                del d[registry][name]
+                self._non_persistent_buffers_set.discard(name)
+                return
+        object.__delattr__(self, name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Copies and unpickled modules: registries belong to one owner, so they are built anew.
+        self.__dict__.update(state)
+        for name in _REGISTRIES:
+            self.__dict__[name] = Registry(self, state[name])
+        if any(state[name] for name in CALL_HOOKS):
+            keep_looking()
+
+    # ---- walking -------------------------------------------------------------------------------
+
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """Yields (name, module) for this module and all below it, each once unless ``remove_duplicate=False``."""
+        memo = set() if memo is None else memo
+        if self in memo:
+            return
+        if remove_duplicate:
+            memo.add(self)
+        yield prefix, self
+        for name, child in self._modules.items():
+            if child is not None:
+                yield from child.named_modules(
+                    memo, f"{prefix}.{name}" if prefix else name, remove_duplicate
+                )
+
+    def modules(self) -> Iterator[Module]:
+        for _, module in self.named_modules():
+            yield module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        memo = set()
+        for name, child in self._modules.items():
+            if child is not None and child not in memo:
+                memo.add(child)
+                yield name, child
+
+    def children(self) -> Iterator[Module]:
+        for _, child in self.named_children():
+            yield child
+
+    def _named_members(
+        self,
+        get: Callable[[Module], Iterable[tuple[str, Any]]],
+        prefix: str,
+        recurse: bool,
+        remove_duplicate: bool,
+    ) -> Iterator[tuple[str, Any]]:
+        memo = set()
+        modules = (
+            self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+            if recurse
+            else [(prefix, self)]
+        )
+        for module_prefix, module in modules:
+            for name, value in get(module):
+                if value is None or id(value) in memo:
+                    continue
+                if remove_duplicate:
+                    memo.add(id(value))
+                yield f"{module_prefix}.{name}" if module_prefix else name, value
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Yields (name, parameter) of this module and, with ``recurse``, of all below it."""
+        return self._named_members(
+            lambda m: m._parameters.items(), prefix, recurse, remove_duplicate
+        )
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, param in self.named_parameters(recurse=recurse):
+            yield param
+
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Yields (name, buffer) of this module and, with ``recurse``, of all below it."""
+        return self._named_members(lambda m: m._buffers.items(), prefix, recurse, remove_duplicate)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        for _, buffer in self.named_buffers(recurse=recurse):
+            yield buffer
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at the dotted path ``target`` ("" is this module). Raises AttributeError if there is none."""
+        module = self
+        for name in target.split(".") if target else ():
+            if not hasattr(module, name):
+                raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Replaces (or, unless ``strict``, adds) the module at the dotted path ``target``."""
+        if target == "":
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
+
+    def _get_member(self, target: str, registry: str, what: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{type(module).__name__} has no attribute `{name}`")
+        if name not in getattr(module, registry):
+            raise AttributeError(f"`{name}` is not {what}")
+        return getattr(module, name)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at the dotted path ``target``. Raises AttributeError if there is none."""
+        return self._get_member(target, "_parameters", "an nn.Parameter")
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at the dotted path ``target``. Raises AttributeError if there is none."""
+        return self._get_member(target, "_buffers", "a buffer")
+
+    # ---- changing all members ------------------------------------------------------------------
+
+    def apply(self: T, fn: Callable[[Module], None]) -> T:
+        """Calls ``fn`` on every child (depth first) and on this module. Returns self."""
+        for child in self.children():
+            child.apply(fn)
+        fn(self)
+        return self
+
+    def _apply(self: T, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> T:
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        with no_grad():
+            for param in self._parameters.values():
+                if param is None:
+                    continue
+                grad = param.grad
+                param.data = fn(
+                    param.data
+                )  # the object stays the same: optimizers keep pointing at it
+                if grad is not None:
+                    param.grad = fn(grad).requires_grad_(grad.requires_grad)
+            for name, buffer in self._buffers.items():
+                if buffer is not None:
+                    new = fn(buffer)
+                    if new is not buffer:
+                        self._buffers[name] = new
+        return self
+
+    def to(self: T, *args: Any, **kwargs: Any) -> T:
+        """Moves and/or casts parameters and buffers in place: ``to(device)``, ``to(dtype)``, ``to(tensor)``,
+        ``to(device, dtype)``. Only floating-point members change their dtype. Returns self."""
+        device, dtype = _parse_to(args, kwargs)
+        if dtype is not None and not dtype.is_floating_point:
+            raise TypeError(
+                f"nn.Module.to only accepts floating point dtypes, but got desired dtype={dtype}"
+            )
+
+        def convert(t: Tensor) -> Tensor:
+            if dtype is not None and t.is_floating_point():
+                return t.to(dtype) if device is None else t.to(device, dtype)
+            return t if device is None else t.to(device)
+
+        return self._apply(convert)
+
+    def type(self: T, dst_type: Any) -> T:
+        return self._apply(lambda t: t.to(dst_type))
+
+    def _cast(self: T, name: str) -> T:
+        dtype = getattr(_core, name)
+        return self._apply(lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+    def float(self: T) -> T:
+        return self._cast("float32")
+
+    def double(self: T) -> T:
+        return self._cast("float64")
+
+    def half(self: T) -> T:
+        return self._cast("float16")
+
+    def bfloat16(self: T) -> T:
+        return self._cast("bfloat16")
+
+    def cpu(self: T) -> T:
+        return self._apply(lambda t: t.to("cpu"))
+
+    def cuda(self: T, device: int | str | None = None) -> T:
+        target = (
+            "cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device
+        )
+        return self._apply(lambda t: t.to(target))
+
+    def train(self: T, mode: bool = True) -> T:
+        """Sets training mode (dropout active, batch statistics used) here and below. Returns self."""
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: T) -> T:
+        return self.train(False)
+
+    def requires_grad_(self: T, requires_grad: bool = True) -> T:
+        for param in self.parameters():
+            param.requires_grad_(requires_grad)
+        return self
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clears the gradients of all parameters."""
+        for param in self.parameters():
+            grad = param.grad
+            if grad is None:
+                continue
+            if set_to_none:
+                param.grad = None
+            else:
+                param.grad = grad.detach().zero_()
+
+    def to_empty(self: T, *, device: Any, recurse: bool = True) -> T:
+        """Moves parameters and buffers to ``device`` without keeping their values."""
+        return self._apply(lambda t: _core.empty_like(t).to(device), recurse=recurse)
+
+    # ---- printing ------------------------------------------------------------------------------
+
+    def _get_name(self) -> str:
+        return type(self).__name__
+
+    def extra_repr(self) -> str:
+        """What is printed between the parentheses; override it in layers with settings."""
+        return ""
+
+    def __repr__(self) -> str:
+        extra = self.extra_repr()
+        extra_lines = extra.split("\n") if extra else []
+        children = [
+            f"({name}): {_add_indent(repr(child), 2)}" for name, child in self._modules.items()
+        ]
+        text = self._get_name() + "("
+        if len(extra_lines) == 1 and not children:
+            text += extra_lines[0]
+        elif extra_lines or children:
+            text += "\n  " + "\n  ".join(extra_lines + children) + "\n"
+        return text + ")"
+
+    def __dir__(self) -> list[str]:
+        return sorted(name for name in super().__dir__() if not name[:1].isdigit())
+
+
+def _parse_to(args: tuple, kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """(device, dtype) from the call forms of Module.to."""
+    unknown = set(kwargs) - {"device", "dtype", "tensor", "non_blocking", "memory_format"}
+    if unknown:
+        raise TypeError(f"to(): unexpected keyword argument {sorted(unknown)[0]!r}")
+    device, dtype, tensor = kwargs.get("device"), kwargs.get("dtype"), kwargs.get("tensor")
+    for arg in args:
+        if isinstance(arg, Tensor):
+            tensor = arg
+        elif isinstance(arg, (str, int)) and not isinstance(arg, bool):
+            device = arg
+        elif hasattr(arg, "is_floating_point"):
+            dtype = arg
+        elif arg is not None and not isinstance(arg, bool):  # a bool is non_blocking
+            device = arg
+    if tensor is not None:
+        device, dtype = tensor.device, tensor.dtype
+    return device, dtype
