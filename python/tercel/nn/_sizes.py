@@ -1,0 +1,23 @@
+"""Kernel sizes, strides and paddings given as one int or one per dimension."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def ntuple(value: Any, n: int) -> tuple[int, ...]:
+    """`value` as a tuple of n: an int is repeated."""
+    return tuple(value) if isinstance(value, Iterable) else (value,) * n
+
+
+def both_sides(padding: Iterable[int]) -> list[int]:
+    """Per-dimension symmetric padding -> the (last dim first) before/after list that F.pad takes."""
+    return [p for width in reversed(list(padding)) for p in (width, width)]
+
+
+def check_positive(value: Any, name: str, owner: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{owner}: {name} must be an int, got {type(value).__name__}")
+    if value <= 0:
+        raise ValueError(f"{owner}: {name} must be positive, got {value}")

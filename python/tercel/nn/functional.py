@@ -1,0 +1,43 @@
+"""The functions behind the layers: the C++ functions themselves, under PyTorch's names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _core
+
+_NAMES = frozenset(
+    """
+    bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d fold linear
+    unfold
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+    adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d
+    fractional_max_pool2d fractional_max_pool3d lp_pool1d lp_pool2d lp_pool3d max_pool1d
+    max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d
+    batch_norm group_norm instance_norm layer_norm local_response_norm normalize rms_norm
+    celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_softmax
+    logsigmoid mish prelu relu relu6 relu_ rrelu selu sigmoid silu softmax softmin softplus
+    softshrink softsign tanh tanhshrink threshold
+    alpha_dropout dropout dropout1d dropout2d dropout3d embedding embedding_bag
+    feature_alpha_dropout one_hot
+    channel_shuffle interpolate pad pixel_shuffle pixel_unshuffle
+    binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
+    cosine_similarity cross_entropy gaussian_nll_loss hinge_embedding_loss huber_loss kl_div
+    l1_loss margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss
+    multilabel_soft_margin_loss nll_loss pairwise_distance poisson_nll_loss smooth_l1_loss
+    soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss
+    """.split()
+)
+
+
+def __getattr__(name: str) -> Any:
+    # Looked up on first use and kept, so that importing nn does not touch a hundred names.
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(_core, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_NAMES)
