@@ -1,0 +1,391 @@
+// Layer, rms and group norm kernels. A row is read from memory once: the passes for mean, variance and
+// output (or for the two gradient sums and dx) hit the cache. Threads take whole rows, or fixed chunks
+// of very long rows. Parameter gradients: fixed blocks of rows, then the blocks in order.
+#include "core/parallel.h"
+#include "ops/norm/norm_kernels.h"
+#include "ops/norm/norm_stats.h"
+
+namespace tercel {
+namespace {
+
+TERCEL_INLINE int64_t grain_for(int64_t elements_per_item) {
+  const int64_t g = 16384 / (elements_per_item < 1 ? 1 : elements_per_item);
+  return g < 1 ? 1 : g;
+}
+
+// y = (x - mean) * rstd * w + b for n elements, parameters per element
+template <class T, bool kW, bool kB>
+void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, acc_t<T> mean,
+                                     acc_t<T> rstd, int64_t n) {
+  using V = Vec<acc_t<T>>;
+  const V m(mean), r(rstd);
+  for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+    V v = (load<kFull, V>(x + i, k) - m) * r;
+    if constexpr (kW && kB) {
+      v = fma(v, load<kFull, V>(w + i, k), load<kFull, V>(b + i, k));
+    } else if constexpr (kW) {
+      v = v * load<kFull, V>(w + i, k);
+    } else if constexpr (kB) {
+      v = v + load<kFull, V>(b + i, k);
+    }
+    store<kFull>(v, y + i, k);
+  });
+}
+
+// y = (x - mean) * scale + shift for n elements of one channel
+template <class T>
+void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shift, int64_t n) {
+  using V = Vec<acc_t<T>>;
+  const V m(mean), s(scale), b(shift);
+  for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+    store<kFull>(fma(load<kFull, V>(x + i, k) - m, s, b), y + i, k);
+  });
+}
+
+// Elements [begin, end) of row r.
+template <class T>
+void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, acc_t<T> mean,
+                             acc_t<T> rstd) {
+  using A = acc_t<T>;
+  const T* x = static_cast<const T*>(a.x) + r * a.n;
+  T* y = static_cast<T*>(a.y) + r * a.n;
+  const int64_t first_channel = (r % a.groups) * (a.n / a.inner);
+  const A* w = a.w ? static_cast<const A*>(a.w) + first_channel : nullptr;
+  const A* b = a.b ? static_cast<const A*>(a.b) + first_channel : nullptr;
+  const int64_t n = end - begin;
+  if (!w && !b) {
+    apply_elementwise<T, false, false>(x + begin, y + begin, nullptr, nullptr, mean, rstd, n);
+  } else if (a.inner == 1) {
+    if (w && b) {
+      apply_elementwise<T, true, true>(x + begin, y + begin, w + begin, b + begin, mean, rstd, n);
+    } else if (w) {
+      apply_elementwise<T, true, false>(x + begin, y + begin, w + begin, nullptr, mean, rstd, n);
+    } else {
+      apply_elementwise<T, false, true>(x + begin, y + begin, nullptr, b + begin, mean, rstd, n);
+    }
+  } else {
+    for (int64_t i = begin; i < end;) {
+      const int64_t c = i / a.inner;
+      const int64_t stop = (c + 1) * a.inner < end ? (c + 1) * a.inner : end;
+      apply_uniform<T>(x + i, y + i, mean, w ? rstd * w[c] : rstd, b ? b[c] : A(0), stop - i);
+      i = stop;
+    }
+  }
+}
+
+template <class A>
+TERCEL_INLINE A finish_row(const RowNormFwdArgs& a, int64_t r, double mean, double m2) {
+  const double var = m2 / static_cast<double>(a.n);
+  const A rstd = static_cast<A>(1.0 / __builtin_sqrt(var + a.eps));
+  if (a.mean) static_cast<A*>(a.mean)[r] = static_cast<A>(mean);
+  if (a.rstd) static_cast<A*>(a.rstd)[r] = rstd;
+  if (a.var) static_cast<A*>(a.var)[r] = static_cast<A>(var);
+  return rstd;
+}
+
+template <class T, bool kRms>
+TERCEL_INLINE Moments moments(const T* x, int64_t n) {
+  if constexpr (kRms) {
+    return {0.0, row_sum_squares(x, n, acc_t<T>(0))};
+  } else {
+    return row_moments(x, n);
+  }
+}
+
+template <class T, bool kRms>
+void fwd(const RowNormFwdArgs& a) {
+  using A = acc_t<T>;
+  const T* x = static_cast<const T*>(a.x);
+  const int64_t n = a.n, chunks = row_norm_chunks(n, sizeof(T));
+  if (chunks == 1) {
+    parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const Moments m = moments<T, kRms>(x + r * n, n);
+        const A rstd = finish_row<A>(a, r, m.mean, m.m2);
+        apply_row<T>(a, r, 0, n, static_cast<A>(m.mean), rstd);
+      }
+    });
+    return;
+  }
+  Moments* part = reinterpret_cast<Moments*>(a.workspace);
+  parallel_for(a.rows * chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t r = i / chunks, start = i % chunks * kRowChunk;
+      const int64_t len = n - start < kRowChunk ? n - start : kRowChunk;
+      part[i] = moments<T, kRms>(x + r * n + start, len);
+    }
+  });
+  // Every row's first partial becomes {mean, rstd}.
+  for (int64_t r = 0; r < a.rows; ++r) {
+    Moments* p = part + r * chunks;
+    double total = 0, m2 = 0;
+    for (int64_t k = 0; k < chunks; ++k) {
+      const int64_t len = k + 1 < chunks ? kRowChunk : n - k * kRowChunk;
+      total += p[k].mean * static_cast<double>(len);
+    }
+    const double mean = total / static_cast<double>(n);
+    for (int64_t k = 0; k < chunks; ++k) {
+      const int64_t len = k + 1 < chunks ? kRowChunk : n - k * kRowChunk;
+      const double d = p[k].mean - mean;
+      m2 += p[k].m2 + static_cast<double>(len) * d * d;
+    }
+    p[0] = {mean, static_cast<double>(finish_row<A>(a, r, mean, m2))};
+  }
+  parallel_for(a.rows * chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t r = i / chunks, start = i % chunks * kRowChunk;
+      const Moments p = part[r * chunks];
+      apply_row<T>(a, r, start, n - start < kRowChunk ? n : start + kRowChunk, static_cast<A>(p.mean),
+                   static_cast<A>(p.m2));
+    }
+  });
+}
+
+void row_norm_fwd(const RowNormFwdArgs& a) {
+  visit<TERCEL_FLOATS>(a.dtype, a.rms ? "rms_norm" : "layer_norm",
+                       [&]<class T>() { a.rms ? fwd<T, true>(a) : fwd<T, false>(a); });
+}
+
+// ---- layer norm / rms norm backward ----------------------------------------------------------------
+
+template <class T>
+struct BwdPointers {
+  using A = acc_t<T>;
+  const T *x, *dy;
+  const A *w, *mean, *rstd;
+  T* dx;
+  int64_t n;
+};
+
+// sum dy w and rstd * sum dy w (x - mean) of a row, over n
+template <class T, bool kRms>
+TERCEL_INLINE void row_means(const BwdPointers<T>& p, int64_t r, acc_t<T>* c1, acc_t<T>* c2) {
+  using A = acc_t<T>;
+  using V = Vec<A>;
+  const T *x = p.x + r * p.n, *dy = p.dy + r * p.n;
+  const V mean(kRms ? A(0) : p.mean[r]);
+  double s[2];
+  if constexpr (kRms) {
+    blocked_sums<A, 1>(p.n, s + 1, [&]<bool kFull>(int64_t i, int64_t m, V* acc) {
+      V g = load<kFull, V>(dy + i, m);
+      g = g * load<kFull, V>(p.w + i, m);
+      acc[0] = fma(g, load<kFull, V>(x + i, m), acc[0]);
+    });
+    *c1 = A(0);
+  } else {
+    blocked_sums<A, 2>(p.n, s, [&]<bool kFull>(int64_t i, int64_t m, V* acc) {
+      V g = load<kFull, V>(dy + i, m);  // lanes beyond m are zero, and so are their terms
+      g = g * load<kFull, V>(p.w + i, m);
+      acc[0] = acc[0] + g;
+      V d = load<kFull, V>(x + i, m) - mean;
+      if constexpr (!kFull) d = keep_lanes(d, m);
+      acc[1] = fma(g, d, acc[1]);
+    });
+    *c1 = static_cast<A>(s[0] / static_cast<double>(p.n));
+  }
+  *c2 = static_cast<A>(s[1] * static_cast<double>(p.rstd[r]) / static_cast<double>(p.n));
+}
+
+// dx of rows [r, r + kRows), and their terms added to dw and db.
+template <class T, int kRows, bool kRms, bool kDx, bool kDw>
+TERCEL_INLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, acc_t<T>* db) {
+  using A = acc_t<T>;
+  using V = Vec<A>;
+  A c1[kRows], c2[kRows];
+  if constexpr (kDx) {
+    for (int g = 0; g < kRows; ++g) row_means<T, kRms>(p, r + g, &c1[g], &c2[g]);
+  }
+  for_vectors<V>(p.n, [&]<bool kFull>(int64_t i, int64_t m) {
+    V w(A(1)), aw, ab;
+    if constexpr (kDx) w = load<kFull, V>(p.w + i, m);
+    if constexpr (kDw) {
+      aw = load<kFull, V>(dw + i, m);
+      if constexpr (!kRms) ab = load<kFull, V>(db + i, m);
+    }
+#pragma GCC unroll 4
+    for (int g = 0; g < kRows; ++g) {
+      const int64_t at = (r + g) * p.n + i;
+      const V dy = load<kFull, V>(p.dy + at, m), rstd(p.rstd[r + g]);
+      V xhat = load<kFull, V>(p.x + at, m);
+      if constexpr (!kRms) xhat = xhat - V(p.mean[r + g]);
+      xhat = xhat * rstd;
+      if constexpr (kDx) {
+        V t = dy * w;
+        if constexpr (!kRms) t = t - V(c1[g]);
+        store<kFull>(simd::fnma(xhat, V(c2[g]), t) * rstd, p.dx + at, m);
+      }
+      if constexpr (kDw) {
+        aw = fma(dy, xhat, aw);
+        if constexpr (!kRms) ab = ab + dy;
+      }
+    }
+    if constexpr (kDw) {
+      store<kFull>(aw, dw + i, m);
+      if constexpr (!kRms) store<kFull>(ab, db + i, m);
+    }
+  });
+}
+
+template <class T, bool kRms, bool kDx, bool kDw>
+void bwd(const RowNormBwdArgs& a) {
+  using A = acc_t<T>;
+  const BwdPointers<T> p{static_cast<const T*>(a.x),    static_cast<const T*>(a.dy),
+                         static_cast<const A*>(a.w),    static_cast<const A*>(a.mean),
+                         static_cast<const A*>(a.rstd), static_cast<T*>(a.dx),
+                         a.n};
+  const int64_t n = a.n, per = row_norm_block_rows(a.rows), blocks = row_norm_blocks(a.rows);
+  A* partial = static_cast<A*>(a.workspace);
+  const int64_t at_once = grain_for(n * per);
+  parallel_for(blocks, at_once, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      A *dw = nullptr, *db = nullptr;
+      if constexpr (kDw) {
+        dw = partial + block * 2 * n;
+        db = dw + n;
+        for (int64_t i = 0; i < 2 * n; ++i) dw[i] = A(0);
+      }
+      int64_t r = block * per;
+      const int64_t stop = r + per < a.rows ? r + per : a.rows;
+      // Four rows share the loads and stores of the sums while they fit the cache together.
+      if (n <= 16384) {
+        for (; r + 4 <= stop; r += 4) bwd_rows<T, 4, kRms, kDx, kDw>(p, r, dw, db);
+      }
+      for (; r < stop; ++r) bwd_rows<T, 1, kRms, kDx, kDw>(p, r, dw, db);
+    }
+  });
+  if constexpr (kDw) {
+    using V = Vec<A>;
+    A *dw = static_cast<A*>(a.dw), *db = static_cast<A*>(a.db);
+    parallel_for(n, 1024, [&](int64_t begin, int64_t end) {
+      for (int which = 0; which < (kRms ? 1 : 2); ++which) {
+        A* out = which == 0 ? dw : db;
+        if (!out) continue;
+        for_vectors<V>(end - begin, [&]<bool kFull>(int64_t i, int64_t m) {
+          const A* q = partial + which * n + begin + i;
+          if constexpr (sizeof(A) == 4) {
+            VecD lo(0.0), hi(0.0);
+            for (int64_t k = 0; k < blocks; ++k) {
+              const V v = load<kFull, V>(q + k * 2 * n, m);
+              lo = lo + to_double_lo(v);
+              hi = hi + to_double_hi(v);
+            }
+            store<kFull>(simd::to_float(lo, hi), out + begin + i, m);
+          } else {
+            V s(A(0));
+            for (int64_t k = 0; k < blocks; ++k) s = s + load<kFull, V>(q + k * 2 * n, m);
+            store<kFull>(s, out + begin + i, m);
+          }
+        });
+      }
+    });
+  }
+}
+
+template <class T, bool kRms>
+void bwd_variant(const RowNormBwdArgs& a) {
+  const bool wants_parameters = a.dw || a.db;
+  if (a.dx && wants_parameters) {
+    bwd<T, kRms, true, true>(a);
+  } else if (a.dx) {
+    bwd<T, kRms, true, false>(a);
+  } else if (wants_parameters) {
+    bwd<T, kRms, false, true>(a);
+  }
+}
+
+void row_norm_bwd(const RowNormBwdArgs& a) {
+  visit<TERCEL_FLOATS>(a.dtype, "layer_norm backward",
+                       [&]<class T>() { a.mean ? bwd_variant<T, false>(a) : bwd_variant<T, true>(a); });
+}
+
+// ---- group norm backward ---------------------------------------------------------------------------
+
+// sum dy and sum dy (x - mean) over one channel
+template <class T>
+void channel_sums(const T* x, const T* dy, acc_t<T> mean, int64_t n, double* s) {
+  using A = acc_t<T>;
+  using V = Vec<A>;
+  if (n < V::size) {
+    A s0 = 0, s1 = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const A g = static_cast<A>(dy[i]);
+      s0 += g;
+      s1 += g * (static_cast<A>(x[i]) - mean);
+    }
+    s[0] = s0;
+    s[1] = s1;
+    return;
+  }
+  const V m(mean);
+  blocked_sums<A, 2>(n, s, [&]<bool kFull>(int64_t i, int64_t k, V* acc) {
+    const V g = load<kFull, V>(dy + i, k);
+    V d = load<kFull, V>(x + i, k) - m;
+    if constexpr (!kFull) d = keep_lanes(d, k);
+    acc[0] = acc[0] + g;
+    acc[1] = fma(g, d, acc[1]);
+  });
+}
+
+template <class T>
+void group_bwd(const GroupNormBwdArgs& a) {
+  using A = acc_t<T>;
+  using V = Vec<A>;
+  const T *x = static_cast<const T*>(a.x), *dy = static_cast<const T*>(a.dy);
+  const A *w = static_cast<const A*>(a.w), *mean = static_cast<const A*>(a.mean),
+          *rstd = static_cast<const A*>(a.rstd);
+  T* dx = static_cast<T*>(a.dx);
+  const int64_t S = a.inner, C = a.channels, per_group = C / a.groups, n = per_group * S;
+  parallel_for(a.batch * a.groups, grain_for(n), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t first_channel = row % a.groups * per_group;
+      double* sums = a.workspace + row * per_group * 2;
+      double s1 = 0, s2 = 0;
+      for (int64_t c = 0; c < per_group; ++c) {
+        channel_sums(x + row * n + c * S, dy + row * n + c * S, mean[row], S, sums + 2 * c);
+        const double wc = w ? static_cast<double>(w[first_channel + c]) : 1.0;
+        s1 += wc * sums[2 * c];
+        s2 += wc * sums[2 * c + 1];
+      }
+      if (!dx) continue;
+      // dx = rstd (w dy - mean(g) - (x - mean) rstd^2 mean(g (x - mean)))
+      const double r = static_cast<double>(rstd[row]);
+      const A c1 = static_cast<A>(s1 / static_cast<double>(n));
+      const A c2 = static_cast<A>(s2 * r * r / static_cast<double>(n));
+      const V v1(c1), v2(c2), vr(rstd[row]), vm(mean[row]);
+      for (int64_t c = 0; c < per_group; ++c) {
+        const int64_t at = row * n + c * S;
+        const A wc = w ? w[first_channel + c] : A(1);
+        const V vw(wc);
+        for_vectors<V>(S, [&]<bool kFull>(int64_t i, int64_t k) {
+          const V t = fma(load<kFull, V>(dy + at + i, k), vw, -v1);
+          const V d = load<kFull, V>(x + at + i, k) - vm;
+          store<kFull>(simd::fnma(d, v2, t) * vr, dx + at + i, k);
+        });
+      }
+    }
+  });
+  if (!a.dw && !a.db) return;
+  parallel_for(C, grain_for(a.batch), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      double sw = 0, sb = 0;
+      for (int64_t b = 0; b < a.batch; ++b) {
+        const double* sums = a.workspace + (b * C + c) * 2;
+        sb += sums[0];
+        sw += sums[1] * static_cast<double>(rstd[b * a.groups + c / per_group]);
+      }
+      if (a.dw) static_cast<A*>(a.dw)[c] = static_cast<A>(sw);
+      if (a.db) static_cast<A*>(a.db)[c] = static_cast<A>(sb);
+    }
+  });
+}
+
+void group_norm_bwd(const GroupNormBwdArgs& a) {
+  visit<TERCEL_FLOATS>(a.dtype, "group_norm backward", [&]<class T>() { group_bwd<T>(a); });
+}
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const RowNormKernels row_norm_kernels = {row_norm_fwd, row_norm_bwd, group_norm_bwd};
+}  // namespace TERCEL_LEVEL
+}  // namespace tercel
