@@ -208,13 +208,26 @@ Tensor rrelu(const Tensor& x, double lower, double upper, bool training,
   return binary(kPrelu, x, to(slopes, x.dtype()));
 }
 
+// a sigmoid(b)
+const BinaryRule kGlu{.name = "glu",
+                      .op = []() -> const Op& { return activation_kernels().glu; },
+                      .domain = Domain::strict,
+                      .keep_for_a = kKeepB,
+                      .keep_for_b = kKeepA | kKeepB,
+                      .grad_a = [](const BinaryGrad& d) { return mul(d.g, sigmoid(d.b)); },
+                      .grad_b =
+                          [](const BinaryGrad& d) {
+                            const Tensor s = sigmoid(d.b);
+                            return mul(mul(d.g, d.a), mul(s, sub(1.0, s)));
+                          }};
+
 Tensor glu(const Tensor& x, int64_t dim) {
   TERCEL_CHECK(x.dim() > 0, Shape, "glu: expected at least 1 dimension, got a 0-d tensor");
   const int d = normalize_dim(dim, x.dim(), "glu");
   TERCEL_CHECK(x.size(d) % 2 == 0, Shape, "glu: size of dimension ", d, " must be even, got ",
                x.size(d));
   const int64_t half = x.size(d) / 2;
-  return mul(narrow(x, d, 0, half), sigmoid(narrow(x, d, half, half)));
+  return binary(kGlu, narrow(x, d, 0, half), narrow(x, d, half, half));
 }
 
 }  // namespace tercel

@@ -164,6 +164,7 @@ extern const ActivationKernels activation_kernels = {
     .logsigmoid_backward = float_binary(1300, TERCEL_GX(g * sigmoid(-x))),
     .sigmoid_backward = float_binary(60, TERCEL_GX(g * x * (V(1) - x))),  // x: the output
     .tanh_backward = float_binary(60, TERCEL_GX(g * fnma(x, x, V(1)))),   // x: the output
+    .glu = float_binary(1400, [](auto a, auto b, const Params&) { return a * sigmoid(b); }),
     .prelu = float_binary(60, [](auto x, auto w, const Params&) {
                     using V = decltype(x);
                     return select(x > V(0), x, x * w); }),

@@ -230,6 +230,7 @@ Tensor apply_binary(const Op& op, const Tensor& g, const Tensor& x, const double
 }
 
 Tensor unary(const UnaryRule& rule, const Tensor& x, const double* params, const Tensor* out) {
+  if (rule.for_bool && is_bool(x.dtype())) return unary(*rule.for_bool, x, params, out);
   const DType compute = result_dtype(rule.name, rule.domain, x.dtype());
   const DType result = rule.result == Result::boolean ? DType::b8 : compute;
   const bool needs_grad = rule.grad && grad_needed(x);
@@ -261,6 +262,7 @@ Tensor unary(const UnaryRule& rule, const Tensor& x, const double* params, const
 }
 
 Tensor& unary_(const UnaryRule& rule, Tensor& x, const double* params) {
+  if (rule.for_bool && is_bool(x.dtype())) return unary_(*rule.for_bool, x, params);
   check_inplace(x, rule.name);
   const DType compute = result_dtype(rule.name, rule.domain, x.dtype());
   check_cast(rule.name, rule.result == Result::boolean ? DType::b8 : compute, x.dtype());

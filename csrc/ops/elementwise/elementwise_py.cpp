@@ -17,22 +17,33 @@ MaybeTensor tensor_or_none(const MaybeOperand& o) {
   return o ? MaybeTensor(o->tensor) : MaybeTensor();
 }
 
+void bind_rule(Binder& b, const char* name, const UnaryRule* rule) {
+  const std::string doc =
+      std::string(rule->doc) + ", elementwise.\n\ninput: any shape. out: optional result tensor.";
+  b.both(
+      name,
+      [rule](const Tensor& input, const MaybeTensor& out) {
+        return unary(*rule, input, kNoParams, pointer(out));
+      },
+      py::arg("input"), py::kw_only(), py::arg("out") = py::none(), doc.c_str());
+  if (rule->result == Result::boolean && std::string(name) != "logical_not") return;
+  b.method((std::string(name) + "_").c_str(), [rule](Tensor self) { return unary_(*rule, self); },
+           (std::string("In-place ") + name + ".").c_str());
+}
+
 void bind_unary(Binder& b) {
+  const std::pair<const char*, const char*> aliases[] = {
+      {"absolute", "abs"},  {"negative", "neg"},  {"arcsin", "asin"},
+      {"arccos", "acos"},   {"arctan", "atan"},   {"arcsinh", "asinh"},
+      {"arccosh", "acosh"}, {"arctanh", "atanh"}, {"fix", "trunc"},
+  };
   const UnaryRuleList list = unary_rules();
   for (int i = 0; i < list.count; ++i) {
     const UnaryRule* rule = list.rules[i];
-    const std::string doc =
-        std::string(rule->doc) + ", elementwise.\n\ninput: any shape. out: optional result tensor.";
-    b.both(
-        rule->name,
-        [rule](const Tensor& input, const MaybeTensor& out) {
-          return unary(*rule, input, kNoParams, pointer(out));
-        },
-        py::arg("input"), py::kw_only(), py::arg("out") = py::none(), doc.c_str());
-    if (rule->result == Result::boolean && std::string(rule->name) != "logical_not") continue;
-    b.method((std::string(rule->name) + "_").c_str(),
-             [rule](Tensor self) { return unary_(*rule, self); },
-             (std::string("In-place ") + rule->name + ".").c_str());
+    bind_rule(b, rule->name, rule);
+    for (const auto& [alias, name] : aliases) {
+      if (std::string(name) == rule->name) bind_rule(b, alias, rule);
+    }
   }
 }
 

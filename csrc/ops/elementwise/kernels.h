@@ -49,6 +49,7 @@ struct ActivationKernels {
   Op softsign_backward, softshrink_backward, hardshrink_backward, threshold_backward,
       logsigmoid_backward;
   Op sigmoid_backward, tanh_backward;
+  Op glu;                                                 // a, b: a sigmoid(b)
   Op prelu, prelu_backward_input, prelu_backward_weight;  // x, weight; g, x, weight; g, x
 };
 TERCEL_KERNEL_TABLE(ActivationKernels, activation_kernels)

@@ -149,6 +149,26 @@ void copy_bytes(void* dst, const void* src, int64_t nbytes, bool stream) {
   memcpy(d, s, static_cast<size_t>(nbytes));
 }
 
+// Runs of a cache line or more in vectors, the last one overlapping; a call of memcpy costs as much
+// as 256 bytes.
+void copy_rows(void* dst, int64_t dst_step, const void* src, int64_t src_step, int64_t nbytes,
+               int64_t rows) {
+  char* d = static_cast<char*>(dst);
+  const char* s = static_cast<const char*>(src);
+  for (int64_t r = 0; r < rows; ++r, d += dst_step, s += src_step) {
+    if (nbytes < 64 || nbytes > 4096) {
+      memcpy(d, s, static_cast<size_t>(nbytes));
+      continue;
+    }
+    const auto line = [&](int64_t i) {
+      VecF::load(reinterpret_cast<const float*>(s + i)).store(reinterpret_cast<float*>(d + i));
+    };
+    int64_t i = 0;
+    for (; i + 64 <= nbytes; i += 64) line(i);
+    if (i < nbytes) line(nbytes - 64);
+  }
+}
+
 #define TERCEL_FROM(S)                                                                 \
   {convert<S, double>,  convert<S, float>,   convert<S, f16>,     convert<S, bf16>,    \
    convert<S, f8e4m3>,  convert<S, f8e5m2>,  convert<S, int8_t>,  convert<S, uint8_t>, \
@@ -165,6 +185,7 @@ extern const MoveKernels move_kernels = {
     {scatter<uint8_t>, scatter<uint16_t>, scatter<uint32_t>, scatter<uint64_t>},
     {transpose<uint8_t>, transpose<uint16_t>, transpose<uint32_t>, transpose<uint64_t>},
     copy_bytes,
+    copy_rows,
 };
 
 }  // namespace tercel::TERCEL_LEVEL

@@ -25,6 +25,9 @@ struct MoveKernels {
   ScatterFn scatter[4];
   TransposeFn transpose[4];
   void (*copy_bytes)(void* dst, const void* src, int64_t nbytes, bool stream);
+  // `rows` runs of `nbytes`, each step apart.
+  void (*copy_rows)(void* dst, int64_t dst_step_bytes, const void* src, int64_t src_step_bytes,
+                    int64_t nbytes, int64_t rows);
 };
 TERCEL_KERNEL_TABLE(MoveKernels, move_kernels)
 

@@ -31,6 +31,7 @@ struct UnaryRule {
   enum Keep : uint8_t { nothing, input, output } keep = nothing;
   Tensor (*grad)(const UnaryGrad&) = nullptr;  // null: not differentiable
   const char* doc = "";
+  const UnaryRule* for_bool = nullptr;  // used instead for bool tensors
 };
 
 struct BinaryGrad {

@@ -68,6 +68,34 @@ void copy_transposed(const TransposeArgs& a) {
                });
 }
 
+// dim 0 is contiguous in both.
+struct RowsArgs {
+  char* dst;
+  const char* src;
+  StridedLoop loop;
+  int64_t itemsize;
+};
+void copy_rows(const RowsArgs& a) {
+  const StridedLoop& loop = a.loop;
+  const int64_t row_bytes = loop.sizes[0] * a.itemsize, inner = loop.sizes[1];
+  const int64_t rows = loop.numel / loop.sizes[0];
+  parallel_for(
+      rows, std::max<int64_t>(1, (256 << 10) / row_bytes), [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end;) {
+          const int64_t first = i % inner, count = std::min(inner - first, end - i);
+          int64_t d = first * loop.strides[0][1], s = first * loop.strides[1][1], rest = i / inner;
+          for (int k = 2; k < loop.dims; ++k) {
+            d += rest % loop.sizes[k] * loop.strides[0][k];
+            s += rest % loop.sizes[k] * loop.strides[1][k];
+            rest /= loop.sizes[k];
+          }
+          move_kernels().copy_rows(a.dst + d, loop.strides[0][1], a.src + s, loop.strides[1][1],
+                                   row_bytes, count);
+          i += count;
+        }
+      });
+}
+
 }  // namespace
 
 void strided_copy(const Tensor& dst, const Tensor& src) {
@@ -109,8 +137,13 @@ void strided_copy(const Tensor& dst, const Tensor& src) {
       args.log2_size = log2_itemsize(dst.dtype());
       return launch(copy_transposed, args, numel * itemsize / 5);
     }
-    if (same_dtype && loop.dims == 1 && loop.strides[0][0] == itemsize &&
-        loop.strides[1][0] == itemsize) {
+    const bool rows_contiguous = loop.strides[0][0] == itemsize && loop.strides[1][0] == itemsize;
+    if (same_dtype && rows_contiguous && loop.dims > 1) {
+      const RowsArgs rows{static_cast<char*>(dst.data()), static_cast<const char*>(src.data()),
+                          loop, itemsize};
+      return launch(copy_rows, rows, numel * itemsize / 8);
+    }
+    if (same_dtype && rows_contiguous) {
       const BytesArgs bytes{static_cast<char*>(dst.data()), static_cast<const char*>(src.data()),
                             numel * itemsize};
       return launch(copy_contiguous, bytes, numel * itemsize / 10);

@@ -103,6 +103,55 @@ TERCEL_INLINE void transpose_16x16(float* dst, int64_t dst_row, const float* src
 }
 #endif
 
+#if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
+// 8 x 8 elements of 2 bytes: src rows of src_row bytes, dst rows of dst_row bytes.
+TERCEL_INLINE void transpose_8x8_16bit(char* dst, int64_t dst_row, const char* src,
+                                       int64_t src_row) {
+  __m128i r[8], t[8];
+  for (int i = 0; i < 8; ++i)
+    r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i * src_row));
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    r[i] = _mm_unpacklo_epi32(t[i], t[i + 2]);
+    r[i + 1] = _mm_unpackhi_epi32(t[i], t[i + 2]);
+    r[i + 2] = _mm_unpacklo_epi32(t[i + 1], t[i + 3]);
+    r[i + 3] = _mm_unpackhi_epi32(t[i + 1], t[i + 3]);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + 2 * i * dst_row),
+                     _mm_unpacklo_epi64(r[i], r[i + 4]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + (2 * i + 1) * dst_row),
+                     _mm_unpackhi_epi64(r[i], r[i + 4]));
+  }
+}
+// 32 x 32 elements of 2 bytes: whole lines in, transposed between two blocks in L1, whole lines
+// out.
+TERCEL_INLINE void transpose_32x32_16bit(char* dst, int64_t dst_row, const char* src,
+                                         int64_t src_row, bool stream) {
+  alignas(64) char in[32 * 64], out[32 * 64];
+  for (int i = 0; i < 32; ++i) {
+    VecF::load(reinterpret_cast<const float*>(src + i * src_row))
+        .store(reinterpret_cast<float*>(in + i * 64));
+  }
+  for (int r = 0; r < 4; ++r) {
+    for (int c = 0; c < 4; ++c)
+      transpose_8x8_16bit(out + r * 8 * 64 + c * 16, 64, in + c * 8 * 64 + r * 16, 64);
+  }
+  for (int i = 0; i < 32; ++i) {
+    const VecF line = VecF::load(reinterpret_cast<const float*>(out + i * 64));
+    float* p = reinterpret_cast<float*>(dst + i * dst_row);
+    if (stream) {
+      line.stream(p);
+    } else {
+      line.store(p);
+    }
+  }
+}
+#endif
+
 // Tiles of B x B through a local copy: whole lines on both sides, scalar moves in L1.
 template <class T>
 void transpose_edge(char* dst, int64_t dst_row, const char* src, int64_t src_row, int64_t rows,
@@ -131,24 +180,31 @@ void transpose(void* dst, int64_t dst_row, const void* src, int64_t src_row, int
   char* d = static_cast<char*>(dst);
   const char* s = static_cast<const char*>(src);
 #if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
-  if constexpr (sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4 || sizeof(T) == 2) {
+    constexpr int64_t kSize = sizeof(T), B = 64 / kSize;
     const bool aligned =
         ((reinterpret_cast<uintptr_t>(d) | static_cast<uintptr_t>(dst_row)) & 63) == 0;
     stream = stream && aligned;
-    const int64_t full_rows = rows & ~int64_t{15}, full_cols = cols & ~int64_t{15};
-    for (int64_t c = 0; c < full_cols; c += 16) {
-      for (int64_t r = 0; r < full_rows; r += 16) {
-        transpose_16x16(reinterpret_cast<float*>(d + r * dst_row) + c, dst_row,
-                        reinterpret_cast<const float*>(s + c * src_row) + r, src_row, stream);
+    const int64_t full_rows = rows & ~(B - 1), full_cols = cols & ~(B - 1);
+    for (int64_t c = 0; c < full_cols; c += B) {
+      for (int64_t r = 0; r < full_rows; r += B) {
+        char* tile = d + r * dst_row + c * kSize;
+        const char* from = s + c * src_row + r * kSize;
+        if constexpr (kSize == 4) {
+          transpose_16x16(reinterpret_cast<float*>(tile), dst_row,
+                          reinterpret_cast<const float*>(from), src_row, stream);
+        } else {
+          transpose_32x32_16bit(tile, dst_row, from, src_row, stream);
+        }
       }
     }
     if (stream) stream_fence();
     if (full_rows < rows) {
-      transpose_edge<T>(d + full_rows * dst_row, dst_row, s + full_rows * 4, src_row,
+      transpose_edge<T>(d + full_rows * dst_row, dst_row, s + full_rows * kSize, src_row,
                         rows - full_rows, cols);
     }
     if (full_cols < cols) {
-      transpose_edge<T>(d + full_cols * 4, dst_row, s + full_cols * src_row, src_row, full_rows,
+      transpose_edge<T>(d + full_cols * kSize, dst_row, s + full_cols * src_row, src_row, full_rows,
                         cols - full_cols);
     }
     return;

@@ -116,8 +116,6 @@ const UnaryRule kFloor{.name = "floor", .op = TERCEL_OP(floor), .domain = Domain
   .doc = "largest integer <= x"};
 const UnaryRule kTrunc{.name = "trunc", .op = TERCEL_OP(trunc), .domain = Domain::numeric, .grad = zero_grad,
   .doc = "integer part"};
-const UnaryRule kFix{.name = "fix", .op = TERCEL_OP(trunc), .domain = Domain::numeric, .grad = zero_grad,
-  .doc = "integer part (alias of trunc)"};
 const UnaryRule kRound{.name = "round", .op = TERCEL_OP(round), .domain = Domain::numeric, .grad = zero_grad,
   .doc = "nearest integer, ties to even"};
 const UnaryRule kRoundDecimals{.name = "round", .op = TERCEL_OP(round_decimals), .domain = Domain::strict, .grad = zero_grad};
@@ -129,8 +127,6 @@ const UnaryRule kRad2deg{.name = "rad2deg", .op = TERCEL_OP(scale), .domain = Do
   .grad = [](D d) { return mul(d.g, d.p[0]); }};
 const UnaryRule kNanToNum{.name = "nan_to_num", .op = TERCEL_OP(nan_to_num), .domain = Domain::strict, .keep = UnaryRule::input,
   .grad = [](D d) { return mul(d.g, to(isfinite(d.x), d.g.dtype())); }};
-const UnaryRule kBitwiseNot{.name = "bitwise_not", .op = TERCEL_OP(bitwise_not), .domain = Domain::integer,
-  .doc = "~x: bits inverted; logical not for bool"};
 TERCEL_TEST(kIsnan, isnan, "x is NaN");
 TERCEL_TEST(kIsinf, isinf, "x is +-infinity");
 TERCEL_TEST(kIsfinite, isfinite, "x is neither infinite nor NaN");
@@ -138,6 +134,9 @@ TERCEL_TEST(kIsposinf, isposinf, "x is +infinity");
 TERCEL_TEST(kIsneginf, isneginf, "x is -infinity");
 TERCEL_TEST(kSignbit, signbit, "the sign bit is set (also for -0.0)");
 TERCEL_TEST(kLogicalNot, logical_not, "x is zero");
+const UnaryRule kBitwiseNot{.name = "bitwise_not", .op = TERCEL_OP(bitwise_not), .domain = Domain::integer,
+  .doc = "~x: bits inverted; logical not for bool",
+  .for_bool = &kLogicalNot};
 // clang-format on
 #undef TERCEL_OP
 #undef TERCEL_TEST
@@ -247,13 +246,13 @@ bool has_nan(const Tensor& t) {
 
 UnaryRuleList unary_rules() {
   static const UnaryRule* const rules[] = {
-      &kAbs,      &kNeg,      &kSign,     &kSgn,     &kSquare,     &kExp,        &kExp2,
-      &kExpm1,    &kLog,      &kLog2,     &kLog10,   &kLog1p,      &kSqrt,       &kRsqrt,
-      &kSin,      &kCos,      &kTan,      &kAsin,    &kAcos,       &kAtan,       &kSinh,
-      &kCosh,     &kTanh,     &kAsinh,    &kAcosh,   &kAtanh,      &kErf,        &kErfc,
-      &kErfinv,   &kLgamma,   &kI0,       &kDigamma, &kSinc,       &kReciprocal, &kCeil,
-      &kFloor,    &kSigmoid,  &kTrunc,    &kFix,     &kFrac,       &kIsnan,      &kIsinf,
-      &kIsfinite, &kIsposinf, &kIsneginf, &kSignbit, &kLogicalNot, &kBitwiseNot,
+      &kAbs,      &kNeg,      &kSign,    &kSgn,        &kSquare,     &kExp,        &kExp2,
+      &kExpm1,    &kLog,      &kLog2,    &kLog10,      &kLog1p,      &kSqrt,       &kRsqrt,
+      &kSin,      &kCos,      &kTan,     &kAsin,       &kAcos,       &kAtan,       &kSinh,
+      &kCosh,     &kTanh,     &kAsinh,   &kAcosh,      &kAtanh,      &kErf,        &kErfc,
+      &kErfinv,   &kLgamma,   &kI0,      &kDigamma,    &kSinc,       &kReciprocal, &kCeil,
+      &kFloor,    &kSigmoid,  &kTrunc,   &kFrac,       &kIsnan,      &kIsinf,      &kIsfinite,
+      &kIsposinf, &kIsneginf, &kSignbit, &kLogicalNot, &kBitwiseNot,
   };
   return {rules, static_cast<int>(sizeof(rules) / sizeof(rules[0]))};
 }

@@ -1,0 +1,339 @@
+"""Numeric contract of the elementwise functions: N1-N4 and N10 of the list in the documentation.
+
+float32 functions are sampled over all bit patterns (every `STRIDE`-th; --slow takes more) against NumPy or
+the C library in float64, whose own error is below 2^-28 of a float32 ulp.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+import tercel
+from tercel.testing import ulp
+
+LEVELS = ("generic", "avx2", "avx512")
+STRIDE = 9973  # 430,000 of the 2^32 patterns
+
+
+def vectorised(f):
+    def apply(x):
+        def one(v):
+            try:
+                return f(float(v))
+            except (ValueError, OverflowError):
+                return math.nan if f is not math.lgamma or math.isinf(v) else math.inf
+
+        return np.array([one(v) for v in x])
+
+    return apply
+
+
+def sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def softplus(x):
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+ERF, ERFC = vectorised(math.erf), vectorised(math.erfc)
+
+# name: (function in float64, bound in ulp, range of x)
+FULL = (-math.inf, math.inf)
+FUNCTIONS = {
+    "exp": (np.exp, 1.0, FULL),
+    "exp2": (np.exp2, 1.0, FULL),
+    "expm1": (np.expm1, 1.0, FULL),
+    "log": (np.log, 1.0, FULL),
+    "log2": (np.log2, 1.0, FULL),
+    "log10": (np.log10, 1.0, FULL),
+    "log1p": (np.log1p, 1.0, FULL),
+    "sin": (np.sin, 1.0, FULL),
+    "cos": (np.cos, 1.0, FULL),
+    "tan": (np.tan, 1.0, FULL),
+    "asin": (np.arcsin, 1.0, FULL),
+    "acos": (np.arccos, 1.0, FULL),
+    "atan": (np.arctan, 1.0, FULL),
+    "sinh": (np.sinh, 1.0, FULL),
+    "cosh": (np.cosh, 1.0, FULL),
+    "tanh": (np.tanh, 1.0, FULL),
+    "asinh": (np.arcsinh, 1.0, FULL),
+    "acosh": (np.arccosh, 1.0, FULL),
+    "atanh": (np.arctanh, 1.0, FULL),
+    "erf": (ERF, 1.0, FULL),
+    "erfc": (ERFC, 1.0, FULL),
+    "sqrt": (np.sqrt, 0.5, FULL),
+    "reciprocal": (lambda x: 1 / x, 0.5, FULL),
+    "rsqrt": (lambda x: 1 / np.sqrt(x), 2.0, FULL),
+    "sigmoid": (sigmoid, 2.0, FULL),
+    "_core.silu": (lambda x: x * sigmoid(x), 2.0, (-700, math.inf)),
+    "_core.softplus": (softplus, 2.0, (-700, 20)),
+    "_core.gelu": (lambda x: 0.5 * x * ERFC(-x / math.sqrt(2)), 8.0, (-5, math.inf)),
+    "_core.gelu_tanh": (
+        lambda x: x * sigmoid(1.5957691216057308 * (x + 0.044715 * x**3)),
+        8.0,
+        (-5, 1e30),
+    ),
+}
+
+
+def function(name):
+    if name == "_core.gelu_tanh":
+        return lambda x: tercel._core.gelu(x, approximate="tanh")
+    return getattr(tercel._core, name.removeprefix("_core."))
+
+
+@pytest.fixture
+def levels():
+    yield [level for level in LEVELS if supported(level)]
+    tercel.set_isa("auto")
+
+
+def supported(level):
+    try:
+        tercel.set_isa(level)
+    except RuntimeError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def patterns():
+    return np.arange(0, 2**32, STRIDE, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_float32_bounds(name, patterns, levels):
+    oracle, bound, (low, high) = FUNCTIONS[name]
+    x = patterns[(patterns >= low) & (patterns <= high)]
+    with np.errstate(all="ignore"):
+        exact = oracle(x.astype(np.float64))
+        rounded = exact.astype(np.float32)
+    results = []
+    for level in levels:
+        tercel.set_isa(level)
+        y = function(name)(tercel.from_numpy(x)).numpy()
+        assert np.array_equal(np.isnan(y), np.isnan(exact)), f"{level}: NaN where it should not be"
+        normal = np.isfinite(rounded)
+        assert np.array_equal(y[np.isinf(rounded)], rounded[np.isinf(rounded)])
+        error = np.abs(y[normal].astype(np.float64) - exact[normal]) / ulp(exact[normal], "float32")
+        worst = int(np.argmax(error))
+        assert error[worst] <= bound + 1e-6, f"{level}: {error[worst]} ulp at {x[normal][worst]!r}"
+        results.append(y.tobytes())
+    if len(results) == 3:
+        assert results[1] == results[2], "avx2 and avx512 differ"
+
+
+@pytest.mark.parametrize("exponent", [2.5, -3.0, 0.3333, 17.0, -0.5, 0.0])
+def test_pow_bounds(exponent, patterns, levels):
+    x, e = patterns[::7], np.float32(exponent)
+    with np.errstate(all="ignore"):
+        exact = np.power(x.astype(np.float64), np.float64(e))
+    for level in levels:
+        tercel.set_isa(level)
+        y = tercel.pow(tercel.from_numpy(x), tercel.tensor([float(e)])).numpy()
+        finite = np.isfinite(exact.astype(np.float32))
+        assert np.array_equal(np.isnan(y), np.isnan(exact))
+        error = np.abs(y[finite].astype(np.float64) - exact[finite]) / ulp(exact[finite], "float32")
+        assert error.max() <= 1.0
+
+
+def test_pow_special_values():
+    values = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0, math.inf, -math.inf, math.nan, 1e-40]
+    a, b = (np.ascontiguousarray(m, np.float32) for m in np.meshgrid(values, values))
+    for name, f in [
+        ("pow", np.power),
+        ("atan2", np.arctan2),
+        ("fmax", np.fmax),
+        ("maximum", np.maximum),
+    ]:
+        with np.errstate(all="ignore"):
+            want = f(a.astype(np.float64), b.astype(np.float64)).astype(np.float32)
+        got = getattr(tercel, name)(tercel.from_numpy(a), tercel.from_numpy(b)).numpy()
+        assert np.array_equal(got, want, equal_nan=True), name
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gelu_has_no_cancellation(dtype):
+    x = np.concatenate([np.linspace(-40, 6, 4001, dtype=np.float32), [-np.inf, np.inf, np.nan]])
+    x = x.astype(np.float64)
+    with np.errstate(all="ignore"):
+        exact = np.where(x == -np.inf, 0.0, 0.5 * x * ERFC(-x / math.sqrt(2)))
+    y = (
+        tercel._core.gelu(tercel.from_numpy(x).to(getattr(tercel, dtype)))
+        .to(tercel.float64)
+        .numpy()
+    )
+    assert np.array_equal(np.isnan(y), np.isnan(exact))
+    bound = 2.0**-24 if dtype == "float32" else 2.0**-51
+    finite = np.isfinite(x)
+    assert (np.abs(y - exact)[finite] <= bound * np.maximum(1, np.abs(x[finite]))).all()
+    assert y[-3] == 0 and y[-2] == math.inf
+
+
+DOUBLES = {
+    "exp": (np.exp, -745, 709.7, 2.0),
+    "expm1": (np.expm1, -40, 709, 2.0),
+    "log": (np.log, 5e-324, 1e308, 2.0),
+    "log1p": (np.log1p, -0.999, 1e10, 2.0),
+    "tanh": (np.tanh, -20, 20, 3.0),
+    "sigmoid": (sigmoid, -30, 30, 4.0),
+    "sin": (np.sin, -1e5, 1e5, 2.0),
+    "erfc": (ERFC, -5, 20, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLES)
+def test_float64_bounds(name, levels):
+    """One ulp of slack over the contract's 2: the oracle is a float64 library too."""
+    oracle, low, high, bound = DOUBLES[name]
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [rng.uniform(low, high, 20000), rng.uniform(max(low, -2), min(high, 2), 20000)]
+    )
+    x = np.concatenate([x, np.ldexp(1.0, -rng.integers(1, 300, 1000)) if low <= 0 else x[:0]])
+    exact = oracle(x)
+    for level in levels:
+        tercel.set_isa(level)
+        y = function(name)(tercel.from_numpy(x)).numpy()
+        assert (np.abs(y - exact) / ulp(exact, "float64")).max() <= bound, level
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "div"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arithmetic_is_correctly_rounded(name, dtype, levels):
+    rng = np.random.default_rng(1)
+    word = np.uint32 if dtype == np.float32 else np.uint64
+    a, b = (rng.integers(0, np.iinfo(word).max, 300_000, dtype=word).view(dtype) for _ in "ab")
+    b[::3] = a[::3] * dtype(0.75)  # close operands: cancellation and subnormal results
+    with np.errstate(all="ignore"):
+        want = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}[name](a, b)
+    for level in levels:
+        tercel.set_isa(level)
+        got = function(name)(tercel.from_numpy(a), tercel.from_numpy(b)).numpy()
+        same = (got.view(word) == want.view(word)) | (np.isnan(got) & np.isnan(want))
+        assert same.all(), level
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "log", "sqrt", "sigmoid", "erf", "reciprocal"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_formats_round_the_float32_result_once(name, dtype, levels):
+    """All 65,536 inputs."""
+    codes = tercel.from_numpy(np.arange(65536, dtype=np.uint16).view(np.int16))
+    half = getattr(tercel, dtype)
+    x = codes.view(half)
+    for level in levels:
+        tercel.set_isa(level)
+        narrow = function(name)(x)
+        wide = function(name)(x.to(tercel.float32)).to(half)
+        a, b = narrow.to(tercel.float32).numpy(), wide.to(tercel.float32).numpy()
+        assert np.array_equal(a, b, equal_nan=True), level
+
+
+def test_casts_match_numpy(levels):
+    rng = np.random.default_rng(2)
+    x64 = np.concatenate(
+        [
+            rng.integers(0, 2**63, 100_000, dtype=np.uint64).view(np.float64),
+            rng.standard_normal(100_000),
+        ]
+    )
+    x32 = rng.integers(0, 2**32, 200_000, dtype=np.uint32).view(np.float32)
+    for level in levels:
+        tercel.set_isa(level)
+        for x in (x64, x32):
+            with np.errstate(all="ignore"):
+                want = x.astype(np.float16)
+            got = tercel.from_numpy(x).to(tercel.float16).numpy()
+            assert np.array_equal(got, want, equal_nan=True)
+        got = tercel.from_numpy(x64).to(tercel.float32).numpy()
+        with np.errstate(all="ignore"):
+            assert np.array_equal(got, x64.astype(np.float32), equal_nan=True)
+
+
+def test_subnormals_are_not_flushed(levels):
+    x = np.array([1e-45, -1e-40, 1.1e-38, 5e-39], np.float32)
+    for level in levels:
+        tercel.set_isa(level)
+        t = tercel.from_numpy(x)
+        assert np.array_equal((t * 1).numpy(), x)
+        assert np.array_equal((t + 0).numpy(), x)
+        assert np.array_equal(tercel.expm1(t).numpy(), x)
+        assert tercel.exp(tercel.tensor([-100.0])).item() == np.float32(np.exp(-100.0))
+
+
+def test_integer_rules():
+    i = tercel.tensor([7, -7, 5], dtype=tercel.int32)
+    assert (i // 2).tolist() == [3, -4, 2]
+    assert (i % -3).tolist() == [-2, -1, -1]
+    assert tercel.fmod(i, 3).tolist() == [1, -1, 2]
+    for f in (lambda: i // 0, lambda: i % 0, lambda: tercel.fmod(i, tercel.tensor([1, 0, 1]))):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            f()
+    assert (i / 0).tolist() == [math.inf, -math.inf, math.inf]
+    for dtype in (tercel.int8, tercel.int16, tercel.int32, tercel.int64):
+        bits = {tercel.int8: 8, tercel.int16: 16, tercel.int32: 32, tercel.int64: 64}[dtype]
+        low = tercel.tensor([-(2 ** (bits - 1))], dtype=dtype)
+        assert (low // -1).tolist() == low.tolist()
+        assert (low % -1).tolist() == [0]
+        assert (-low).tolist() == low.tolist()
+        assert abs(low).tolist() == low.tolist()
+    with pytest.raises(RuntimeError, match="negative integer powers"):
+        i**-1
+    assert tercel.bitwise_left_shift(i, 40).tolist() == [0, 0, 0]
+    assert tercel.bitwise_right_shift(i, 40).tolist() == [0, -1, 0]
+
+
+def test_result_dtypes():
+    i, f, b = tercel.tensor([1]), tercel.tensor([1.0]), tercel.tensor([True])
+    h = f.to(tercel.bfloat16)
+    assert (i + 1.5).dtype == tercel.float32
+    assert (i / 2).dtype == tercel.float32
+    assert (h * 2.5).dtype == tercel.bfloat16
+    assert (h + f).dtype == tercel.float32
+    assert (b + b).dtype == tercel.bool
+    assert (b + 1).dtype == tercel.int64
+    assert (i > f).dtype == tercel.bool
+    assert tercel.sqrt(i).dtype == tercel.float32
+    assert tercel.floor(i).dtype == tercel.int64
+    assert (f * tercel.tensor(2.0, dtype=tercel.float64)).dtype == tercel.float32
+    for bad in (
+        lambda: b - b,
+        lambda: -b,
+        lambda: f & f,
+        lambda: i.add_(1.5),
+        lambda: tercel.add(i, i, alpha=1.5),
+    ):
+        with pytest.raises((TypeError, RuntimeError)):
+            bad()
+
+
+def test_out_and_overlap():
+    x = tercel.arange(8).to(tercel.float32)
+    out = tercel.empty(8)
+    assert tercel.add(x, 1, out=out) is out
+    assert out.tolist() == [v + 1 for v in range(8)]
+    with pytest.raises(ValueError):
+        tercel.add(x, 1, out=tercel.empty(7))
+    with pytest.raises(RuntimeError):
+        tercel.exp(x, out=tercel.empty(8, dtype=tercel.int32))
+    y = tercel.arange(8).to(tercel.float32)
+    y[1:] += y[:-1]  # reads the old values
+    assert y.tolist() == [0, 1, 3, 5, 7, 9, 11, 13]
+    z = tercel.arange(8).to(tercel.float32)
+    tercel.mul(z[:-1], 2, out=z[1:])
+    assert z.tolist() == [0, 0, 2, 4, 6, 8, 10, 12]
+
+
+def test_inplace_saves_what_backward_needs():
+    x = tercel.tensor([0.5, 1.5], requires_grad=True)
+    y = (x * 1).sin_()
+    y.backward(tercel.ones_like(y))
+    assert np.allclose(x.grad.numpy(), np.cos([0.5, 1.5]))
+    a, b = tercel.tensor([2.0], requires_grad=True), tercel.tensor([3.0], requires_grad=True)
+    c = a * 1
+    c *= b
+    c.backward(tercel.ones_like(c))
+    assert a.grad.item() == 3.0 and b.grad.item() == 2.0
