@@ -39,6 +39,14 @@ struct ReduceNode : Node {
   Tensor spread_grad(const Tensor& g) const { return spread(to(g, dtype), mask, keepdim, shape); }
 };
 
+// Tensor along one dim as contiguous [outer, n, inner].
+struct ScanShape {
+  int64_t outer = 1, n = 1, inner = 1;
+  ScanShape(const Shape& shape, int dim);
+};
+// prod of x before (reverse: after) each position along dim.
+Tensor exclusive_cumprod(const Tensor& x, int64_t dim, bool reverse);
+
 // Raises unless every reduced dim has elements (or nothing is asked for).
 void check_not_empty(const Tensor& x, uint32_t mask, const char* op);
 

@@ -15,7 +15,6 @@
 namespace tercel {
 namespace {
 
-#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
 // Trees over 16 are four trees over 4; only the SIMD levels unroll that loop (object size, build
 // time).
 #if defined(TERCEL_LEVEL_GENERIC)
@@ -23,40 +22,6 @@ namespace {
 #else
 #define TERCEL_UNROLL_TREE _Pragma("GCC unroll 4")
 #endif
-
-using simd::Vec;
-
-// An int64 with the interface of Vec, so that one kernel text serves floats and integers; the loops
-// over it are vectorised by the compiler. Sums and products wrap.
-struct Int {
-  static constexpr int size = 1;
-  int64_t v;
-  Int() = default;
-  TERCEL_INLINE explicit Int(int64_t x) : v(x) {}
-  TERCEL_INLINE static Int load(const int64_t* p) { return Int(*p); }
-  TERCEL_INLINE static Int load_n(const int64_t* p, int64_t) { return Int(*p); }
-  TERCEL_INLINE void store(int64_t* p) const { *p = v; }
-  TERCEL_INLINE void store_n(int64_t* p, int64_t) const { *p = v; }
-};
-TERCEL_INLINE Int operator+(Int a, Int b) {
-  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) + static_cast<uint64_t>(b.v)));
-}
-TERCEL_INLINE Int operator*(Int a, Int b) {
-  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) * static_cast<uint64_t>(b.v)));
-}
-TERCEL_INLINE Int maximum(Int a, Int b) { return Int(a.v > b.v ? a.v : b.v); }
-TERCEL_INLINE Int minimum(Int a, Int b) { return Int(a.v < b.v ? a.v : b.v); }
-
-template <class A>
-struct vector_of {
-  using type = Vec<A>;
-};
-template <>
-struct vector_of<int64_t> {
-  using type = Int;
-};
-template <class A>
-using VecOf = typename vector_of<A>::type;
 
 // map: applied to each element once; combine: the associative operation; identity<A>.
 struct Sum {
@@ -261,12 +226,6 @@ TERCEL_INLINE A finish(A v, const ReduceArgs& a) {
 }
 
 TERCEL_INLINE int64_t blocks_of(int64_t n) { return (n + kReduceBlock - 1) / kReduceBlock; }
-TERCEL_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-TERCEL_INLINE int64_t grain_of(int64_t elements_per_task) {
-  const int64_t grain = 32768 / (elements_per_task > 0 ? elements_per_task : 1);
-  return grain > 0 ? grain : 1;
-}
-
 template <class Op, class A>
 void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
   const ReduceGeometry& g = a.g;

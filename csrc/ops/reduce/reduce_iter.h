@@ -110,6 +110,41 @@ StoreFn<A> store_fn(DType out) {
   return kStore[static_cast<int>(out)];
 }
 
+// An int64 with the interface of Vec, so that one kernel text serves floats and integers; the loops
+// over it are vectorised by the compiler. Sums and products wrap.
+struct Int {
+  static constexpr int size = 1;
+  int64_t v;
+  Int() = default;
+  TERCEL_INLINE explicit Int(int64_t x) : v(x) {}
+  TERCEL_INLINE static Int load(const int64_t* p) { return Int(*p); }
+  TERCEL_INLINE static Int load_n(const int64_t* p, int64_t) { return Int(*p); }
+  TERCEL_INLINE void store(int64_t* p) const { *p = v; }
+  TERCEL_INLINE void store_n(int64_t* p, int64_t) const { *p = v; }
+};
+TERCEL_INLINE Int operator+(Int a, Int b) {
+  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) + static_cast<uint64_t>(b.v)));
+}
+TERCEL_INLINE Int operator*(Int a, Int b) {
+  return Int(static_cast<int64_t>(static_cast<uint64_t>(a.v) * static_cast<uint64_t>(b.v)));
+}
+TERCEL_INLINE Int select(bool m, Int a, Int b) { return m ? a : b; }
+TERCEL_INLINE bool operator<=(Int a, Int b) { return a.v <= b.v; }
+TERCEL_INLINE bool operator==(Int a, Int b) { return a.v == b.v; }
+TERCEL_INLINE Int maximum(Int a, Int b) { return Int(a.v > b.v ? a.v : b.v); }
+TERCEL_INLINE Int minimum(Int a, Int b) { return Int(a.v < b.v ? a.v : b.v); }
+
+template <class A>
+struct vector_of {
+  using type = simd::Vec<A>;
+};
+template <>
+struct vector_of<int64_t> {
+  using type = Int;
+};
+template <class A>
+using VecOf = typename vector_of<A>::type;
+
 constexpr uint8_t kItemSize[kNumDTypes] = {8, 4, 2, 2, 1, 1, 1, 1, 2, 4, 8, 1};
 TERCEL_INLINE int64_t item_size(DType t) { return kItemSize[static_cast<int>(t)]; }
 
@@ -128,6 +163,14 @@ TERCEL_INLINE int64_t offset_of(int64_t i, int dims, const int64_t* size, const 
   }
   return dims > 0 ? offset + i * stride[0] : 0;
 }
+
+TERCEL_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+// Tasks per chunk of work of at least 32768 elements.
+TERCEL_INLINE int64_t grain_of(int64_t elements_per_task) {
+  const int64_t grain = 32768 / (elements_per_task > 0 ? elements_per_task : 1);
+  return grain > 0 ? grain : 1;
+}
+#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
 
 template <class A>
 struct Loader {

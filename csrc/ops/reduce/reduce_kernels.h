@@ -64,6 +64,8 @@ struct ArgReduceArgs {
   void* value;
   int64_t* index;
   ReduceGeometry g;
+  void* workspace;  // outputs * blocks * 16 bytes when outputs < kReduceFewOutputs and n >
+                    // kReduceBlock
   DType in;
   bool largest;
 };
@@ -71,25 +73,29 @@ struct ArgReduceArgs {
 // var[o] = M2 / max(0, n - correction) (or its square root), mean[o]; blocks of 1024 two-pass in
 // the input's precision (at least float32), combined by Chan's formula in float64. Pointers may be
 // null.
+inline constexpr int64_t kVarBlock = 1024;
 struct VarArgs {
   const void* x;
   void* var;
   void* mean;
+  void* workspace;  // outputs * ceil(n / kVarBlock) * 16 bytes when outputs < kReduceFewOutputs
   ReduceGeometry g;
   DType in, out;
   double correction;
   bool sqrt;
 };
 
-// Scans along one dim of a contiguous (outer, n, inner) tensor, sequentially in index order.
-// Sums and products of floats run in float64, of integers in int64.
-enum class ScanOp : uint8_t { sum, prod, logsumexp };
+// Scans along one dim of a contiguous (outer, n, inner) tensor, sequentially in index order (from
+// the end if reverse). Floats run in float64, integers in int64. linear: y_i = x_i + a_i y_{i-1}.
+enum class ScanOp : uint8_t { sum, prod, logsumexp, linear };
 struct ScanArgs {
   const void* x;
+  const void* a;  // linear: same dtype as x
   void* y;
   int64_t outer, n, inner;
   DType in, out;
   ScanOp op;
+  bool reverse;
 };
 struct CumExtremeArgs {
   const void* x;
