@@ -1,0 +1,219 @@
+// Kernels of softmax, log_softmax, their gradients, and logsumexp.
+//
+// A row goes through the cache three times (maximum, exponentials and their sum, scaling) but is
+// read from memory once; along another dim a tile of columns takes the role of the row. 16-bit
+// inputs compute the exponential twice rather than round it in between. Work is split over rows or
+// tiles.
+#include "ops/softmax/softmax_kernels.h"
+#include "ops/softmax/softmax_rows.h"
+
+namespace tercel {
+namespace {
+
+#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
+
+template <class T>
+void softmax_row(const T* x, T* y, int64_t n, bool log) {
+  using V = ComputeVec<T>;
+  using S = ComputeScalar<T>;
+  const S m = row_max(x, n);
+  const auto e = [&](int64_t i, int64_t lanes)
+                     TERCEL_LAMBDA_INLINE { return exp_of(load_lanes<V>(x + i, lanes) - V(m)); };
+  if (log) {
+    const S shift = log_scalar(row_sum<V>(n, e));
+    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      store_lanes((load_lanes<V>(x + i, lanes) - V(m)) - V(shift), y + i, lanes);
+    });
+  } else if constexpr (std::is_same_v<T, S>) {
+    const S total = row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      const V v = e(i, lanes);
+      store_lanes(v, y + i, lanes);
+      return v;
+    });
+    const V scale(S(1) / total);
+    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      store_lanes(load_lanes<V>(y + i, lanes) * scale, y + i, lanes);
+    });
+  } else {
+    const V scale(S(1) / row_sum<V>(n, e));
+    row_each<V>(n, [&](int64_t i, int64_t lanes)
+                       TERCEL_LAMBDA_INLINE { store_lanes(e(i, lanes) * scale, y + i, lanes); });
+  }
+}
+
+template <class T>
+void softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t width, bool log) {
+  using V = ComputeVec<T>;
+  using S = ComputeScalar<T>;
+  ColumnStats<S> s;
+  column_max(x, n, stride, width, s.max);
+  const auto e = [&](int64_t r, int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+    return exp_of(load_lanes<V>(x + r * stride + c, lanes) - V::load(s.max + c));
+  };
+  constexpr bool kKeep = std::is_same_v<T, S>;
+  if (kKeep && !log) {
+    column_sum<V>(n, width, s.sum, [&](int64_t r, int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      const V v = e(r, c, lanes);
+      store_lanes(v, y + r * stride + c, lanes);
+      return v;
+    });
+  } else {
+    column_sum<V>(n, width, s.sum, e);
+  }
+  for (int c = 0; c < kTile; c += V::size) {
+    const V total = V::load(s.sum + c);
+    (log ? simd::log(total) : V(1) / total).store(s.sum + c);
+  }
+  for (int64_t r = 0; r < n; ++r) {
+    row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      const T* in = x + r * stride + c;
+      T* out = y + r * stride + c;
+      V v;
+      if (log) {
+        v = (load_lanes<V>(in, lanes) - V::load(s.max + c)) - V::load(s.sum + c);
+      } else if constexpr (kKeep) {
+        v = load_lanes<V>(out, lanes) * V::load(s.sum + c);
+      } else {
+        v = e(r, c, lanes) * V::load(s.sum + c);
+      }
+      store_lanes(v, out, lanes);
+    });
+  }
+}
+
+template <class T>
+void softmax_typed(const SoftmaxArgs& a) {
+  const T* x = static_cast<const T*>(a.x);
+  T* y = static_cast<T*>(a.y);
+  if (a.inner == 1) {
+    parallel_for(a.outer, softmax_grain(a.n), [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) softmax_row(x + o * a.n, y + o * a.n, a.n, a.log);
+    });
+    return;
+  }
+  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t c = t % tiles * width, offset = t / tiles * a.n * a.inner + c;
+      const int64_t w = width < a.inner - c ? width : a.inner - c;
+      softmax_columns(x + offset, y + offset, a.n, a.inner, w, a.log);
+    }
+  });
+}
+
+template <class T>
+void softmax_bwd_row(const T* y, const T* g, T* dx, int64_t n, bool log) {
+  using V = ComputeVec<T>;
+  if (log) {
+    const V total(row_sum<V>(n, [&](int64_t i, int64_t lanes)
+                                    TERCEL_LAMBDA_INLINE { return load_lanes<V>(g + i, lanes); }));
+    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      const V p = exp_of(load_lanes<V>(y + i, lanes));
+      store_lanes(fnma(p, total, load_lanes<V>(g + i, lanes)), dx + i, lanes);
+    });
+  } else {
+    const V dot(row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      return load_lanes<V>(g + i, lanes) * load_lanes<V>(y + i, lanes);
+    }));
+    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      store_lanes((load_lanes<V>(g + i, lanes) - dot) * load_lanes<V>(y + i, lanes), dx + i, lanes);
+    });
+  }
+}
+
+template <class T>
+void softmax_bwd_columns(const T* y, const T* g, T* dx, int64_t n, int64_t stride, int64_t width,
+                         bool log) {
+  using V = ComputeVec<T>;
+  using S = ComputeScalar<T>;
+  alignas(64) S total[kTile];
+  column_sum<V>(n, width, total, [&](int64_t r, int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+    const V v = load_lanes<V>(g + r * stride + c, lanes);
+    return log ? v : v * load_lanes<V>(y + r * stride + c, lanes);
+  });
+  for (int64_t r = 0; r < n; ++r) {
+    row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      const int64_t i = r * stride + c;
+      const V v = load_lanes<V>(g + i, lanes), p = load_lanes<V>(y + i, lanes),
+              t = V::load(total + c);
+      store_lanes(log ? fnma(exp_of(p), t, v) : (v - t) * p, dx + i, lanes);
+    });
+  }
+}
+
+template <class T>
+void softmax_bwd_typed(const SoftmaxBwdArgs& a) {
+  const T* y = static_cast<const T*>(a.y);
+  const T* g = static_cast<const T*>(a.g);
+  T* dx = static_cast<T*>(a.dx);
+  if (a.inner == 1) {
+    parallel_for(a.outer, softmax_grain(a.n), [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        softmax_bwd_row(y + o * a.n, g + o * a.n, dx + o * a.n, a.n, a.log);
+      }
+    });
+    return;
+  }
+  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t c = t % tiles * width, offset = t / tiles * a.n * a.inner + c;
+      const int64_t w = width < a.inner - c ? width : a.inner - c;
+      softmax_bwd_columns(y + offset, g + offset, dx + offset, a.n, a.inner, w, a.log);
+    }
+  });
+}
+
+template <class T>
+void logsumexp_typed(const LogSumExpArgs& a) {
+  using S = ComputeScalar<T>;
+  const T* x = static_cast<const T*>(a.x);
+  // The result has the input's dtype or the accumulation dtype.
+  const auto store = [&](int64_t i, S v) {
+    if (a.out == a.dtype)
+      static_cast<T*>(a.lse)[i] = T(v);
+    else
+      static_cast<S*>(a.lse)[i] = v;
+  };
+  if (a.inner == 1) {
+    parallel_for(a.outer, softmax_grain(a.n), [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const LogSum<S> s = row_logsumexp(x + o * a.n, a.n);
+        store(o, s.shift + s.log_total);
+      }
+    });
+    return;
+  }
+  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t c = t % tiles * width, o = t / tiles;
+      const int64_t w = width < a.inner - c ? width : a.inner - c;
+      alignas(64) S shift[kTile], log_total[kTile];
+      column_logsumexp(x + o * a.n * a.inner + c, a.n, a.inner, w, shift, log_total);
+      for (int64_t i = 0; i < w; ++i) store(o * a.inner + c + i, shift[i] + log_total[i]);
+    }
+  });
+}
+
+#define TERCEL_BY_DTYPE(dtype, fn, args) \
+  switch (dtype) {                       \
+    case DType::f64:                     \
+      return fn<double>(args);           \
+    case DType::f16:                     \
+      return fn<f16>(args);              \
+    case DType::bf16:                    \
+      return fn<bf16>(args);             \
+    default:                             \
+      return fn<float>(args);            \
+  }
+void softmax(const SoftmaxArgs& a) { TERCEL_BY_DTYPE(a.dtype, softmax_typed, a) }
+void softmax_bwd(const SoftmaxBwdArgs& a) { TERCEL_BY_DTYPE(a.dtype, softmax_bwd_typed, a) }
+void logsumexp(const LogSumExpArgs& a) { TERCEL_BY_DTYPE(a.dtype, logsumexp_typed, a) }
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const SoftmaxKernels softmax_kernels = {softmax, softmax_bwd, logsumexp};
+}
+}  // namespace tercel
