@@ -20,14 +20,17 @@ void bind_activation(Binder& b);
 void bind_elementwise(Binder& b);
 void bind_embedding(Binder& b);
 void bind_index(Binder& b);
+void bind_loss(Binder& b);
 void bind_matmul(Binder& b);
 void bind_module_type(Binder& b);
 void bind_norm(Binder& b);
 void bind_optim(Binder& b);
 void bind_random(Binder& b);
+void bind_reduce(Binder& b);
 void bind_roofline(Binder& b);
-void bind_shape(Binder& b);
 void bind_search(Binder& b);
+void bind_shape(Binder& b);
+void bind_softmax(Binder& b);
 void bind_sort(Binder& b);
 void bind_view(Binder& b);
 
@@ -52,14 +55,17 @@ PYBIND11_MODULE(_core, module) {
   bind_elementwise(b);
   bind_embedding(b);
   bind_index(b);
+  bind_loss(b);
   bind_matmul(b);
   bind_module_type(b);
   bind_norm(b);
   bind_optim(b);
   bind_random(b);
+  bind_reduce(b);
   bind_roofline(b);
-  bind_shape(b);
   bind_search(b);
+  bind_shape(b);
+  bind_softmax(b);
   bind_sort(b);
   bind_autograd(b);
 }

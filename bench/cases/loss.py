@@ -1,0 +1,43 @@
+"""Losses: a classifier's, a language model's, and pointwise ones over 64 MB."""
+
+from . import case
+
+
+def functional(L):
+    return L if L.__name__ == "tercel" else L.nn.functional
+
+
+def classes(n, c, name, quick=False):
+    size = 4 * n * c
+
+    def inputs(s):
+        return [s.normal(n, c), s.ints(n, low=0, high=c)]
+
+    def loss(L, x, t):
+        return functional(L).cross_entropy(x, t)
+
+    case("cross_entropy", name, inputs, loss, bytes=size, quick=quick)
+    case("cross_entropy", name, inputs, loss, bytes=3 * size, grad=True)
+
+
+classes(128, 1000, "resnet/128x1000")
+classes(2048, 32000, "lm/2048x32000", quick=True)
+
+
+def spatial(L, x, t):
+    return functional(L).cross_entropy(x, t)
+
+
+case("cross_entropy", "spatial/4x21x256x256",
+     lambda s: [s.normal(4, 21, 256, 256), s.ints(4, 256, 256, low=0, high=21)], spatial, bytes=4 * 4 * 21 * 256 * 256,
+     grad=False)  # fmt: skip
+
+for name in ("mse_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits"):
+
+    def inputs(s):
+        return [s.normal(4096, 2048), s.uniform(4096, 2048)]
+
+    def loss(L, x, t, name=name):
+        return getattr(functional(L), name)(x, t)
+
+    case(name, "4096x2048", inputs, loss, bytes=2 * 4 * 4096 * 2048)

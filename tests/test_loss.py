@@ -1,0 +1,116 @@
+"""Losses: special values, targets, reductions, errors, PyTorch as a second oracle."""
+
+import math
+
+import numpy as np
+import pytest
+
+import tercel
+from tercel.testing import bits
+
+
+def tensor(a):
+    return tercel.from_numpy(np.ascontiguousarray(a))
+
+
+def test_cross_entropy_is_finite_for_huge_logits(isa_levels):
+    x = np.random.default_rng(0).choice([-1e4, 0.0, 1e4], (50, 37)).astype(np.float32)
+    for level in isa_levels:
+        tercel.set_isa(level)
+        t = tensor(x).requires_grad_(True)
+        loss = tercel.cross_entropy(t, tercel.zeros(50, dtype=tercel.int64))
+        loss.backward()
+        assert math.isfinite(loss.item()) and np.isfinite(t.grad.numpy()).all()
+        assert np.abs(t.grad.sum(1).numpy()).max() <= 1e-7
+
+
+def test_targets_are_checked():
+    x = tercel.zeros(3, 4)
+    with pytest.raises(
+        IndexError, match=r"cross_entropy: target 4 at position 1 is not in \[0, 4\)"
+    ):
+        tercel.cross_entropy(x, tercel.tensor([0, 4, 1]))
+    with pytest.raises(IndexError, match="target -1"):
+        tercel.nll_loss(x, tercel.tensor([0, -1, 1]))
+    assert tercel.cross_entropy(
+        x, tercel.tensor([0, -1, 1]), ignore_index=-1
+    ).item() == pytest.approx(math.log(4))
+    with pytest.raises(ValueError, match=r"target must have shape \[3\]"):
+        tercel.cross_entropy(x, tercel.tensor([0, 1]))
+    with pytest.raises(TypeError, match="class indices must be integers"):
+        tercel.nll_loss(x, tercel.zeros(3))
+    with pytest.raises(ValueError, match=r"weight must have shape \[4\]"):
+        tercel.cross_entropy(x, tercel.tensor([0, 1, 2]), tercel.ones(3))
+    with pytest.raises(ValueError, match="label_smoothing"):
+        tercel.cross_entropy(x, tercel.tensor([0, 1, 2]), label_smoothing=1.5)
+    with pytest.raises(ValueError, match="reduction"):
+        tercel.cross_entropy(x, tercel.tensor([0, 1, 2]), reduction="median")
+    with pytest.raises(ValueError, match=r"binary_cross_entropy: input must be in \[0, 1\]"):
+        tercel.binary_cross_entropy(tercel.tensor([1.5]), tercel.tensor([1.0]))
+    with pytest.raises(ValueError, match="input's shape"):
+        tercel.binary_cross_entropy_with_logits(tercel.zeros(3), tercel.zeros(2))
+
+
+def test_everything_ignored():
+    x = tercel.zeros(2, 3, requires_grad=True)
+    target = tercel.full((2,), -100, dtype=tercel.int64)
+    assert tercel.cross_entropy(x, target, reduction="none").tolist() == [0, 0]
+    assert tercel.cross_entropy(x, target, reduction="sum").item() == 0
+    assert math.isnan(tercel.cross_entropy(x, target).item())
+
+
+def test_ignored_samples_get_no_gradient():
+    x = tensor(np.random.default_rng(4).standard_normal((3, 5, 2))).requires_grad_(True)
+    target = tercel.tensor([[0, 1], [2, -100], [4, 4]])
+    tercel.cross_entropy(x, target, label_smoothing=0.1).backward()
+    assert x.grad[1, :, 1].tolist() == [0] * 5
+    assert (x.grad[0] != 0).all().item()
+
+
+def test_a_sample_does_not_depend_on_the_batch():
+    rng = np.random.default_rng(1)
+    x = tensor(rng.standard_normal((30, 517)).astype(np.float32))
+    t = tensor(rng.integers(0, 517, 30))
+    every = tercel.cross_entropy(x, t, reduction="none")
+    for i in (0, 11, 29):
+        assert bits(tercel.cross_entropy(x[i : i + 1], t[i : i + 1], reduction="none")[0]) == bits(
+            every[i]
+        )
+
+
+def test_binary_cross_entropy_at_the_ends():
+    x = tercel.tensor([0.0, 1.0, 0.0, 1.0], requires_grad=True)
+    loss = tercel.binary_cross_entropy(x, tercel.tensor([0.0, 1.0, 1.0, 0.0]), reduction="none")
+    assert loss.tolist() == [0, 0, 100, 100]
+    loss.sum().backward()
+    assert np.isfinite(x.grad.numpy()).all()
+    big = tercel.tensor([1e4, -1e4])
+    assert tercel.binary_cross_entropy_with_logits(big, tercel.tensor([1.0, 0.0])).item() == 0
+
+
+def test_legacy_arguments():
+    x, t = tercel.tensor([1.0, 2.0]), tercel.tensor([0.0, 0.0])
+    assert tercel.mse_loss(x, t, size_average=False).item() == 5
+    assert tercel.mse_loss(x, t, reduce=False).tolist() == [1, 4]
+    assert tercel.kl_div(x, t + 1, reduction="batchmean").item() == pytest.approx(-1.5)
+
+
+def test_against_torch():
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((6, 5, 4)).astype(np.float32)
+    target, weight = rng.integers(0, 5, (6, 4)), rng.uniform(0.5, 2, 5).astype(np.float32)
+    target[0, 0] = 3
+    for reduction in ("none", "mean", "sum"):
+        for smoothing in (0.0, 0.2):
+            ours, theirs = tensor(x).requires_grad_(True), torch.from_numpy(x).requires_grad_(True)
+            args = dict(reduction=reduction, label_smoothing=smoothing, ignore_index=3)
+            a = tercel.cross_entropy(ours, tensor(target), tensor(weight), **args)
+            b = functional.cross_entropy(
+                theirs, torch.from_numpy(target), torch.from_numpy(weight), **args
+            )
+            np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-5, atol=1e-6)
+            a.sum().backward()
+            b.sum().backward()
+            np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-5, atol=1e-6)
