@@ -82,7 +82,7 @@ void check_tile(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool packed, boo
     for (int64_t j = 0; j < n; ++j) out[i * ldc + j] = T(2);
   }
   if (packed) {
-    u.packed(kc, a.data(), b.data(), out, ldc, m, n, accumulate);
+    u.packed(kc, a.data(), b.data(), out, ldc, m, n, accumulate, a.data());
   } else {
     u.direct(kc, a.data(), kc, 1, b.data(), n, out, ldc, m, n, accumulate);
   }
@@ -223,6 +223,8 @@ TEST(gemm_paths_keep_the_definition) {
     check_product<float>(2, 600, 700, 0, 0, 0, fused);
     check_product<float>(1, 600, 700, 0, 1, 0, fused);
     check_product<float>(600, 3, 700, 0, 1, 0, fused);
+    check_product<float>(20, 777, 530, 0, 1, 0, fused);  // column chunks
+    check_product<float>(20, 777, 530, 1, 0, 2, fused);
   }
 }
 

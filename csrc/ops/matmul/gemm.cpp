@@ -148,22 +148,24 @@ void gemm_direct(const GemmArgs& g) {
   const int64_t ld = in_out ? g.out_row_stride : g.N;
   const int64_t row_steps = ceil_div(g.M, u.direct_mr);
   const int64_t step = ceil_div(g.M, row_steps);
+  const int64_t grain = std::max<int64_t>(1, kSerialWork / (step * g.N * g.K)) * step;
   for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
     const int64_t kc = std::min(kGemmKBlock, g.K - k0);
     const char* a = static_cast<const char*>(g.a.data) + k0 * g.a.k_stride * es;
     const char* b = static_cast<const char*>(g.b.data) + k0 * g.b.k_stride * es;
     if (pack_b) pack_operand(g.b, g.in_dtype, 0, g.N, k0, kc, u.nr, work.data());
     const int64_t n_step = pack_b ? u.nr : g.N;
-    for (int64_t j = 0; j < g.N; j += n_step) {
-      const char* bj = pack_b ? work.data() + j * kc * es : b;
-      const int64_t b_ks = pack_b ? u.nr : g.b.k_stride;
-      const int64_t n = std::min(n_step, g.N - j);
-      for (int64_t i = 0; i < g.M; i += step) {
-        const int64_t m = std::min(step, g.M - i);
-        u.direct(kc, a + i * g.a.row_stride * es, g.a.row_stride, g.a.k_stride, bj, b_ks,
-                 sums + (i * ld + j) * es, ld, m, n, k0 > 0);
+    const int64_t b_ks = pack_b ? u.nr : g.b.k_stride;
+    parallel_for(g.M, grain, [&](int64_t i0, int64_t i1) {
+      for (int64_t j = 0; j < g.N; j += n_step) {
+        const char* bj = pack_b ? work.data() + j * kc * es : b;
+        const int64_t n = std::min(n_step, g.N - j);
+        for (int64_t i = i0; i < i1; i += step) {
+          u.direct(kc, a + i * g.a.row_stride * es, g.a.row_stride, g.a.k_stride, bj, b_ks,
+                   sums + (i * ld + j) * es, ld, std::min(step, i1 - i), n, k0 > 0);
+        }
       }
-    }
+    });
   }
   if (!in_out || !trivial(g.epilogue)) finish(g, sums, ld, 0, 0, g.M, g.N);
 }
@@ -254,18 +256,24 @@ struct Packed {
 
   bool last() const { return pc + kc == g.K; }
 
-  // Rows [i0, i0 + m) of A in panels at `a` times columns [j0, j1) of the block.
+  // Rows [i0, i0 + m) of A in panels at `a` times columns [j0, j1) of the block. While a B panel is
+  // in use the row tiles bring the next one from L3 to L2 piece by piece.
   void multiply(const char* a, int64_t i0, int64_t m, int64_t j0, int64_t j1) const {
     alignas(64) char tile[16 * 64 * 8];
-    for (int64_t i = 0; i < m; i += u.mr) {
-      const int64_t tm = std::min<int64_t>(u.mr, m - i);
-      for (int64_t j = j0; j < j1; j += u.nr) {
-        const int64_t tn = std::min<int64_t>(u.nr, j1 - j);
+    for (int64_t j = j0; j < j1; j += u.nr) {
+      const int64_t tn = std::min<int64_t>(u.nr, j1 - j);
+      const char* b = b_panels + j * kc * es;
+      const int64_t panel = u.nr * kc * es;
+      for (int64_t i = 0; i < m; i += u.mr) {
+        const int64_t tm = std::min<int64_t>(u.mr, m - i);
         char* c = sums ? sums + ((i0 + i) * ld + j) * es : tile;
         const int64_t c_ld = sums ? ld : u.nr;
-        u.packed(kc, a + i * kc * es, b_panels + j * kc * es, c, c_ld, tm, tn, pc > 0);
-        if (last() && !(sums == g_out() && trivial(g.epilogue)))
+        const int64_t ahead = i / u.mr * kc * 16;
+        const char* next = j + u.nr < j1 && ahead < panel ? b + panel + ahead : a;
+        u.packed(kc, a + i * kc * es, b, c, c_ld, tm, tn, pc > 0, next);
+        if (last() && !(sums == g_out() && trivial(g.epilogue))) {
           finish(g, c, c_ld, i0 + i, jc + j, tm, tn);
+        }
       }
     }
   }
@@ -294,11 +302,11 @@ struct Packed {
   }
 };
 
-void gemm_packed(const GemmArgs& g) {
+void gemm_packed(const GemmArgs& g, bool serial) {
   const Choice& choice = choose(g.in_dtype);
   const GemmUkernel& u = *choice.ukr;
   const int64_t es = acc_bytes(g.in_dtype);
-  const bool serial = in_parallel_region() || g.M * g.N <= kSerialWork / g.K;
+  serial = serial || in_parallel_region() || g.M * g.N <= kSerialWork / g.K;
   const int threads = serial ? 1 : num_threads();
   const int64_t nc_max = std::min(choice.block.nc, ceil_div(g.N, u.nr) * u.nr);
   const int64_t kc_max = std::min(g.K, kGemmKBlock);
@@ -334,6 +342,32 @@ void gemm_packed(const GemmArgs& g) {
       parallel_for(tasks, serial ? tasks : 1, [&](int64_t t0, int64_t t1) { p.run_tasks(t0, t1); });
     }
   }
+}
+
+// ---- one row block, many columns: column chunks, no barrier
+// ----------------------------------------
+bool use_columns(const GemmArgs& g) {
+  return g.M <= choose(g.in_dtype).block.mc && g.N >= 2 * kColumnChunk && plain(g.b) && !g.a.packed;
+}
+
+void gemm_columns(const GemmArgs& g) {
+  const Workspace a_work(gemm_prepack_bytes(0, g.M, g.K, g.in_dtype));
+  gemm_prepack(0, g.a, g.M, g.K, g.in_dtype, a_work.data());
+  const int64_t in_size = dtype_size(g.in_dtype), out_size = dtype_size(g.out_dtype);
+  parallel_for(g.N, kColumnChunk, [&](int64_t n0, int64_t n1) {
+    for (int64_t n = n0; n < n1; n += kColumnChunk) {
+      GemmArgs part = g;
+      part.N = std::min(kColumnChunk, n1 - n);
+      part.a.packed = a_work.data();
+      part.b.data = static_cast<const char*>(g.b.data) + n * g.b.row_stride * in_size;
+      part.out = static_cast<char*>(g.out) + n * g.out_col_stride * out_size;
+      if (g.epilogue.beta != 0.0) {
+        part.epilogue.c =
+            static_cast<const char*>(g.epilogue.c) + n * g.epilogue.c_col_stride * out_size;
+      }
+      gemm_packed(part, true);
+    }
+  });
 }
 
 // ---- integers
@@ -374,7 +408,8 @@ void gemm(const GemmArgs& args) {
   const bool swap = args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
   const GemmArgs& g = swap ? transposed(args) : args;
   if (use_direct(g)) return gemm_direct(g);
-  gemm_packed(g);
+  if (use_columns(g)) return gemm_columns(g);
+  gemm_packed(g, false);
 }
 
 void gemm_batched(const GemmBatchArgs& args) {

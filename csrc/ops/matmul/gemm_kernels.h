@@ -57,7 +57,7 @@ struct SkinnyArgs {
   int64_t ld;
   void* work;  // M * N elements, only for w_ns == 1 and K > kGemmKBlock
 };
-inline constexpr int64_t kSkinnyRows = 16;
+inline constexpr int64_t kSkinnyRows = 6;
 
 // out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
 // summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs

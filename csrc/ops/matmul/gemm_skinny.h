@@ -83,6 +83,8 @@ TERCEL_INLINE void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
   using Traits = TransposeTraits<T>;
   using Reg = typename Traits::Reg;
   constexpr int L = Traits::kLanes;
+  // L streams are more than the hardware prefetcher likes to follow.
+  constexpr int64_t kAhead = 256 / sizeof(T);
   const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
   const T* w = static_cast<const T*>(g.w) + n0 * g.w_ns;
   T* out = static_cast<T*>(g.acc) + m0 * g.ld + n0;
@@ -94,6 +96,9 @@ TERCEL_INLINE void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
     for (int m = 0; m < ROWS; ++m) sum[m] = Reg{};
     int64_t k = k0;
     for (; k + L <= k1; k += L) {
+      if (m0 == 0) {
+        for (int i = 0; i < L; ++i) __builtin_prefetch(w + i * g.w_ns + k + kAhead);
+      }
       Reg t[L];
       transpose(w + k, g.w_ns, t);
 #pragma GCC unroll 16
@@ -170,7 +175,8 @@ void skinny_streamed(const SkinnyArgs& g) {
       int64_t k = k0;
       for (; k + 8 <= k1; k += 8) {
         for (int64_t m = 0; m < g.M; ++m) {
-          if (m < 8 && k + 16 <= g.K) {
+          // One of the next eight rows; for a single row of x the hardware streams do better alone.
+          if (g.M > 1 && m < 8 && k + 16 <= g.K) {
             const T* next = w + (k + 8 + m) * g.w_ks;
             for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(next + i);
           }

@@ -16,7 +16,7 @@ template <class V, int ROWS, int VECS, bool PACKED, int MR, int NR>
 [[gnu::noinline]] void gemm_tile_kernel(int64_t kc, const typename V::T* a, int64_t a_rs,
                                         int64_t a_ks, const typename V::T* b, int64_t b_ks,
                                         typename V::T* c, int64_t ldc, typename V::Mask mask,
-                                        bool accumulate) {
+                                        bool accumulate, const char* next) {
   if (PACKED) {
     a_rs = 1;
     a_ks = MR;
@@ -33,8 +33,12 @@ template <class V, int ROWS, int VECS, bool PACKED, int MR, int NR>
 #pragma GCC unroll 4
     for (int j = 0; j < VECS; ++j) acc[i][j] = V::zero();
   }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int64_t p = 0; p < kc; ++p) {
+    if (PACKED && p % 4 == 0) {
+      __builtin_prefetch(next, 0, 2);
+      next += 64;
+    }
     typename V::Reg bv[VECS];
 #pragma GCC unroll 4
     for (int j = 0; j < VECS; ++j) {
@@ -84,7 +88,7 @@ struct TileKernels {
   static constexpr int kVecs = NR / V::kLanes;
   using T = typename V::T;
   using Fn = void (*)(int64_t, const T*, int64_t, int64_t, const T*, int64_t, T*, int64_t,
-                      typename V::Mask, bool);
+                      typename V::Mask, bool, const char*);
   struct Row {
     Fn fn[kVecs];
   };
@@ -106,13 +110,13 @@ struct TileKernels {
 
 template <class V, int MR, int NR>
 TERCEL_INLINE void run_packed(int64_t kc, const void* a, const void* b, void* c, int64_t ldc,
-                              int64_t m, int64_t n, bool accumulate) {
+                              int64_t m, int64_t n, bool accumulate, const void* next) {
   using T = typename V::T;
   const int64_t vecs = (n + V::kLanes - 1) / V::kLanes;
   const int64_t tail = n - (vecs - 1) * V::kLanes;
-  TileKernels<V, true, MR, MR, NR>::find(m, vecs)(kc, static_cast<const T*>(a), 1, MR,
-                                                  static_cast<const T*>(b), NR, static_cast<T*>(c),
-                                                  ldc, V::mask(tail), accumulate);
+  TileKernels<V, true, MR, MR, NR>::find(m, vecs)(
+      kc, static_cast<const T*>(a), 1, MR, static_cast<const T*>(b), NR, static_cast<T*>(c), ldc,
+      V::mask(tail), accumulate, static_cast<const char*>(next));
 }
 
 // n may be any size here: columns are walked in tiles of NR.
@@ -127,7 +131,7 @@ TERCEL_INLINE void run_direct(int64_t kc, const void* a, int64_t a_rs, int64_t a
     const int64_t tail = cols - (vecs - 1) * V::kLanes;
     TileKernels<V, false, MAX_ROWS, 0, NR>::find(m, vecs)(
         kc, static_cast<const T*>(a), a_rs, a_ks, static_cast<const T*>(b) + j, b_ks,
-        static_cast<T*>(c) + j, ldc, V::mask(tail), accumulate);
+        static_cast<T*>(c) + j, ldc, V::mask(tail), accumulate, nullptr);
   }
 }
 
@@ -137,8 +141,8 @@ TERCEL_INLINE void run_direct(int64_t kc, const void* a, int64_t a_rs, int64_t a
 // Defines the two functions of one line of gemm_ukernels.inc.
 #define TERCEL_DEFINE_GEMM_UKR(name, V, mr, nr, direct_mr)                                        \
   void gemm_ukr_##name(int64_t kc, const void* a, const void* b, void* c, int64_t ldc, int64_t m, \
-                       int64_t n, bool accumulate) {                                              \
-    run_packed<V, mr, nr>(kc, a, b, c, ldc, m, n, accumulate);                                    \
+                       int64_t n, bool accumulate, const void* next) {                            \
+    run_packed<V, mr, nr>(kc, a, b, c, ldc, m, n, accumulate, next);                              \
   }                                                                                               \
   void gemm_direct_##name(int64_t kc, const void* a, int64_t a_rs, int64_t a_ks, const void* b,   \
                           int64_t b_ks, void* c, int64_t ldc, int64_t m, int64_t n,               \

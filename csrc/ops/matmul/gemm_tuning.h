@@ -20,11 +20,14 @@ struct GemmBlocking {
 inline constexpr GemmBlocking kGemmBlocking[] = {
     {IsaLevel::generic, 4, 64, 2048}, {IsaLevel::generic, 8, 32, 1024},
     {IsaLevel::avx2, 4, 192, 2048},   {IsaLevel::avx2, 8, 96, 1024},
-    {IsaLevel::avx512, 4, 112, 2048}, {IsaLevel::avx512, 8, 56, 1024},
+    {IsaLevel::avx512, 4, 168, 2048}, {IsaLevel::avx512, 8, 84, 1024},
 };
 
 // Products up to this many multiply-adds read their operands in place.
-inline constexpr int64_t kDirectMaxWork = 96 * 96 * 96;
+inline constexpr int64_t kDirectMaxWork = 160 * 160 * 160;
+// Products of at most one row block with at least this many columns are cut into column chunks of
+// kColumnChunk, each packed by the thread that uses it (it then lies in that thread's L2).
+inline constexpr int64_t kColumnChunk = 256;
 // Multiply-adds below which one thread does it all (about 10 us).
 inline constexpr int64_t kSerialWork = 512 * 1024;
 // Few-row products with a right operand of at least this many bytes stream it once.

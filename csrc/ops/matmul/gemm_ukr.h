@@ -12,9 +12,10 @@ namespace tercel {
 // c[m][n] (+)= sum over p < kc of a[p][m] * b[p][n], one fma chain per element in increasing p
 // starting at +0. Without `accumulate` the sum is stored, with it the sum is added to c once.
 //   a: packed panel [kc][mr]; b: packed panel [kc][nr], 64-byte aligned; c: row stride ldc, unit
-//   columns 1 <= m <= mr, 1 <= n <= nr, kc >= 0. Writes nothing outside m x n; reads whole panels.
+//   columns; 1 <= m <= mr, 1 <= n <= nr, kc >= 0. Writes nothing outside m x n; reads whole panels.
+//   next: 16 kc bytes that are brought into L2 meanwhile, a line every 4 steps (any address)
 using GemmUkrFn = void (*)(int64_t kc, const void* a, const void* b, void* c, int64_t ldc,
-                           int64_t m, int64_t n, bool accumulate);
+                           int64_t m, int64_t n, bool accumulate, const void* next);
 
 // The same on operands in place: element (i, p) of A at a[i * a_rs + p * a_ks], B with unit column
 // stride and rows b_ks apart. 1 <= m <= direct_mr, any n. Reads nothing outside the operands.
@@ -33,7 +34,7 @@ struct GemmUkernel {
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                  \
   extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
-                                    int64_t, bool);                                             \
+                                    int64_t, bool, const void*);                                \
   extern "C++" void gemm_direct_##name(int64_t, const void*, int64_t, int64_t, const void*,     \
                                        int64_t, void*, int64_t, int64_t, int64_t, bool);
 #include "ops/matmul/gemm_ukernels.inc"
