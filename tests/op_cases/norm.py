@@ -189,3 +189,9 @@ case(
     + [Sample((s.normal(2, 3, 4, 2), 3))],
     tol=NORM, batch=(0,),
 )  # fmt: skip
+case(
+    "normalize",
+    lambda x, p=2.0, dim=1: x / np.maximum((np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p), 1e-12),
+    lambda s: [Sample((s.normal(3, 5),)), Sample((s.distinct(2, 4, 3),), {"p": 3.0, "dim": -1})],
+    tol=NORM,
+)

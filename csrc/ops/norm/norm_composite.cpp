@@ -104,4 +104,11 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
   return to(div(xa, pow(base, wrap_number(beta))), x.dtype());
 }
 
+Tensor normalize(const Tensor& x, double p, const Dims& dim, double eps) {
+  norm_detail::check_input("normalize", x);
+  TERCEL_CHECK(eps >= 0, Value, "normalize: eps must not be negative, got ", eps);
+  const Tensor xa = to(x, accumulate_dtype(x.dtype()));
+  return to(div(xa, clamp_min(vector_norm(xa, p, dim, true), wrap_number(eps))), x.dtype());
+}
+
 }  // namespace tercel

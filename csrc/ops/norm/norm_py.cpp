@@ -91,6 +91,13 @@ Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022.)");
 
 input: [B, C, ...], at least 3 dims.  Channels beyond the edge count as 0.
 Returns a tensor of input's shape and dtype.  Krizhevsky, Sutskever, Hinton 2012.)");
+  b.function("normalize", &normalize, py::arg("input"), py::arg("p") = 2.0, py::arg("dim") = 1, py::arg("eps") = 1e-12,
+             R"(input / max(||input||_p, eps), the norm over `dim` (an int or several).
+
+Returns a tensor of input's shape and dtype. Raises IndexError for a dim out of range.
+
+>>> tercel.normalize(tercel.tensor([[3., 4.]]))
+tensor([[0.6000, 0.8000]]))");
 }
 
 }  // namespace tercel
