@@ -15,12 +15,14 @@ class CNN(nn.Module):
     def __init__(self, classes: int = 10):
         super().__init__()
         self.conv1 = nn.Conv2d(1, 16, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(16)
         self.conv2 = nn.Conv2d(16, 32, 3, padding=1)
+        self.norm2 = nn.BatchNorm2d(32)
         self.head = nn.Linear(32, classes)
 
     def forward(self, x: tercel.Tensor) -> tercel.Tensor:
-        x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.relu(self.conv2(x))
+        x = F.max_pool2d(F.relu(self.norm1(self.conv1(x))), 2)
+        x = F.relu(self.norm2(self.conv2(x)))
         return self.head(x.mean((2, 3)))
 
 
@@ -36,7 +38,7 @@ def main(folder: str | None = None, epochs: int = 5) -> float:
     train = DataLoader(load(folder, True), batch_size=32, shuffle=True)
     test = DataLoader(load(folder, False), batch_size=500)
     model = CNN()
-    optimizer = tercel.optim.Adam(model.parameters(), lr=3e-3)
+    optimizer = tercel.optim.Adam(model.parameters(), lr=1e-2)
     accuracy = 0.0
     for epoch in range(epochs):
         model.train()

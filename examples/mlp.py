@@ -18,7 +18,9 @@ def spirals(n: int) -> tuple[tercel.Tensor, tercel.Tensor]:
 def main(steps: int = 400) -> float:
     tercel.manual_seed(0)
     x, y = spirals(500)
-    model = nn.Sequential(nn.Linear(2, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 2))
+    model = nn.Sequential(
+        nn.Linear(2, 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 2)
+    )
     optimizer = tercel.optim.AdamW(model.parameters(), lr=1e-2)
     loss_fn = nn.CrossEntropyLoss()
     for step in range(steps):

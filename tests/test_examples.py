@@ -74,3 +74,14 @@ def test_command_line(capsys):
     for words in (["--help"], ["demo", "--help"], ["bench", "--help"], ["nonsense"]):
         with pytest.raises(SystemExit):
             cli.main(words)
+
+
+def test_readme_example(tmp_path, monkeypatch, capsys):
+    """The program in README.md runs as printed (with fewer epochs)."""
+    text = (EXAMPLES.parent / "README.md").read_text()
+    program = text.split("```python\n")[1].split("```")[0]
+    assert len(program.splitlines()) <= 25
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program.replace("range(10)", "range(2)"), "README.md", "exec"), {})
+    accuracy = float(capsys.readouterr().out.split()[-1])
+    assert accuracy > 0.8
