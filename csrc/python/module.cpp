@@ -11,6 +11,7 @@ namespace tercel {
 
 void bind_autograd(Binder& b);
 void bind_copy(Binder& b);
+void bind_conv(Binder& b);
 void bind_core(Binder& b);
 void bind_creation(Binder& b);
 void bind_data(Binder& b);
@@ -27,6 +28,8 @@ void bind_norm(Binder& b);
 void bind_optim(Binder& b);
 void bind_random(Binder& b);
 void bind_reduce(Binder& b);
+void bind_pool(Binder& b);
+void bind_resample(Binder& b);
 void bind_roofline(Binder& b);
 void bind_search(Binder& b);
 void bind_shape(Binder& b);
@@ -49,6 +52,7 @@ PYBIND11_MODULE(_core, module) {
   bind_dlpack(b);
   bind_view(b);
   bind_copy(b);
+  bind_conv(b);
   bind_creation(b);
   bind_dropout(b);
   bind_activation(b);
@@ -62,6 +66,8 @@ PYBIND11_MODULE(_core, module) {
   bind_optim(b);
   bind_random(b);
   bind_reduce(b);
+  bind_pool(b);
+  bind_resample(b);
   bind_roofline(b);
   bind_search(b);
   bind_shape(b);

@@ -1,0 +1,39 @@
+"""Convolutions of ResNet-50 / -34, MobileNet and small networks on MNIST-sized images."""
+
+from . import case
+
+# name: batch sizes, in, out, size, kernel, stride, padding, groups
+LAYERS = {
+    "resnet/3x3_64@56": ((1, 8), 64, 64, 56, 3, 1, 1, 1),
+    "resnet/3x3_128@28": ((1, 8), 128, 128, 28, 3, 1, 1, 1),
+    "resnet/3x3_256@14": ((1, 8), 256, 256, 14, 3, 1, 1, 1),
+    "resnet/3x3_512@7": ((1, 8), 512, 512, 7, 3, 1, 1, 1),
+    "resnet/7x7s2_3to64@224": ((1, 8), 3, 64, 224, 7, 2, 3, 1),
+    "resnet/1x1_256to64@56": ((8,), 256, 64, 56, 1, 1, 0, 1),
+    "resnet/3x3s2_64to128@56": ((8,), 64, 128, 56, 3, 2, 1, 1),
+    "mobilenet/dw3x3_128@56": ((1, 8), 128, 128, 56, 3, 1, 1, 128),
+    "digits/3x3_16@8": ((64,), 16, 16, 8, 3, 1, 1, 1),
+    "mnist/3x3_16@28": ((64,), 16, 16, 28, 3, 1, 1, 1),
+    "mnist/3x3_32@14": ((64,), 32, 32, 14, 3, 1, 1, 1),
+    "mnist/3x3_64@7": ((64,), 64, 64, 7, 3, 1, 1, 1),
+}
+
+for name, (batches, cin, cout, size, k, stride, pad, groups) in LAYERS.items():
+    for n in batches:
+        out = (size + 2 * pad - k) // stride + 1
+        flops = 2.0 * n * cout * (cin // groups) * k * k * out * out
+        for grad in (False, True):
+            case(
+                "conv2d",
+                f"{name}_b{n}",
+                inputs=lambda s, n=n, cin=cin, cout=cout, size=size, k=k, groups=groups: [
+                    s.normal(n, cin, size, size),
+                    s.normal(cout, cin // groups, k, k),
+                ],
+                fn=lambda L, x, w, stride=stride, pad=pad, groups=groups: L.conv2d(
+                    x, w, None, stride, pad, 1, groups
+                ),
+                flops=flops * (3 if grad else 1),
+                grad=grad,
+                quick=name == "resnet/3x3_128@28" and n == 8,
+            )

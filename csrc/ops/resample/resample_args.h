@@ -1,0 +1,39 @@
+// Arguments and kernel table of interpolation: y = product of one weighted index list per
+// dimension.
+#pragma once
+
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/kernel_table.h"
+
+namespace tercel {
+
+// Output coordinate o of a dimension reads index[o * taps + t] with weight[o * taps + t].
+struct ResampleDim {
+  int64_t in, out;
+  int taps;
+  const int64_t* index;
+  const double* weight;
+};
+
+// forward: y[p, o] = sum over taps of weights * x[p, index]; src = x [planes, in...], dst = y
+// [planes, out...]. adjoint: src = y's gradient [planes, out...], dst = x's gradient. Contiguous,
+// dimensions z, y, x.
+struct ResampleArgs {
+  const void* src;
+  void* dst;
+  DType dtype;  // adjoint: float32 or float64
+  int64_t planes;
+  ResampleDim dim[3];
+  void* rows;  // kResampleChunks * in[2] compute elements
+};
+inline constexpr int64_t kResampleChunks = 64;  // planes are split into at most so many chunks
+
+struct ResampleKernels {
+  void (*forward)(const ResampleArgs&);
+  void (*adjoint)(const ResampleArgs&);
+};
+TERCEL_KERNEL_TABLE(ResampleKernels, resample_kernels)
+
+}  // namespace tercel

@@ -1,0 +1,128 @@
+"""Convolution and its transpose in one to three dimensions."""
+
+import numpy as np
+
+import reference_conv as ref
+
+from . import DOT, Sample, case
+
+
+def scale_of(oracle):
+    """|A||B| of a sum of products."""
+
+    def scale(x, w, *bias, **kwargs):
+        return oracle(np.abs(x), np.abs(w), *(np.abs(b) for b in bias), **kwargs)
+
+    return scale
+
+
+def conv1(s):
+    return [
+        Sample((s.normal(2, 3, 17), s.normal(4, 3, 3), s.normal(4)), dict(padding=1)),
+        Sample((s.normal(1, 4, 9), s.normal(6, 2, 3)), dict(groups=2, padding="same")),
+        Sample((s.normal(0, 2, 9), s.normal(3, 2, 3)), dict()),
+    ]
+
+
+def conv2(s):
+    return [
+        Sample((s.normal(2, 3, 9, 11), s.normal(5, 3, 3, 3), s.normal(5)), dict(padding=1)),
+        Sample((s.normal(2, 9, 5, 5), s.normal(17, 9, 1, 1)), dict()),
+        Sample((s.normal(1, 2, 12, 7), s.normal(3, 2, 5, 3)), dict(stride=(3, 2), padding=(2, 0))),
+        Sample((s.normal(2, 4, 8, 7), s.normal(4, 1, 3, 3)), dict(groups=4, padding=1)),
+        Sample((s.normal(1, 4, 9, 9), s.normal(6, 2, 2, 3)), dict(groups=2, dilation=(2, 3))),
+        Sample((s.normal(2, 2, 6, 5), s.normal(2, 2, 2, 4)), dict(padding="same")),
+        Sample((s.normal(1, 1, 4, 4), s.normal(2, 1, 3, 3)), dict(stride=5, padding=3)),
+        Sample((s.normal(2, 20, 7, 7), s.normal(9, 20, 3, 3)), dict(padding="valid")),
+    ]
+
+
+def conv3(s):
+    return [
+        Sample((s.normal(1, 2, 4, 5, 6), s.normal(3, 2, 3, 3, 3), s.normal(3)), dict(padding=1)),
+        Sample((s.normal(1, 2, 3, 3, 4), s.normal(2, 1, 2, 1, 3)), dict(groups=2, stride=(2, 1, 1))),
+    ]
+
+
+def unbatched(s):
+    return [
+        Sample((s.normal(3, 11), s.normal(4, 3, 4)), {"stride": 2, "dilation": 2}),
+        Sample((s.normal(4, 9), s.normal(4, 1, 3), s.normal(4)), {"groups": 4, "padding": 1}),
+    ]
+
+
+def conv_large(s):
+    return Sample((s.normal(4, 16, 24, 40), s.normal(24, 16, 3, 3)), dict(padding=1))
+
+
+case("conv1d", oracle=ref.conv, scale=scale_of(ref.conv), samples=conv1, tol=DOT, batch=(0,))
+case(
+    "conv2d",
+    oracle=ref.conv,
+    scale=scale_of(ref.conv),
+    samples=conv2,
+    tol=DOT,
+    batch=(0,),
+    large=conv_large,
+)
+case(
+    "conv1d_unbatched",
+    fn="conv1d",
+    oracle=ref.conv,
+    scale=scale_of(ref.conv),
+    samples=unbatched,
+    tol=DOT,
+)
+case("conv3d", oracle=ref.conv, scale=scale_of(ref.conv), samples=conv3, tol=DOT, batch=(0,))
+
+
+def transpose1(s):
+    return [
+        Sample((s.normal(2, 3, 7), s.normal(3, 4, 3), s.normal(4)), dict(stride=2, padding=1)),
+        Sample((s.normal(4, 5), s.normal(4, 2, 3)), dict(groups=2, dilation=2)),
+    ]
+
+
+def transpose2(s):
+    return [
+        Sample((s.normal(2, 3, 4, 5), s.normal(3, 5, 3, 3), s.normal(5)), dict(padding=1)),
+        Sample((s.normal(1, 2, 3, 4), s.normal(2, 3, 4, 4)), dict(stride=2, padding=1)),
+        Sample(
+            (s.normal(1, 4, 3, 3), s.normal(4, 2, 2, 3)),
+            dict(stride=3, output_padding=(1, 2), groups=2),
+        ),
+        Sample((s.normal(1, 2, 3, 3), s.normal(2, 2, 1, 1)), dict(stride=2, output_padding=1)),
+        Sample((s.normal(3, 4, 4), s.normal(3, 1, 3, 3)), dict(groups=3, stride=2)),
+    ]
+
+
+def transpose3(s):
+    return [
+        Sample((s.normal(1, 2, 3, 3, 2), s.normal(2, 3, 2, 3, 2)), dict(stride=2)),
+        Sample(
+            (s.normal(2, 2, 3, 2), s.normal(2, 2, 3, 1, 2), s.normal(2)), dict(padding=(1, 0, 0))
+        ),
+    ]
+
+
+case(
+    "conv_transpose1d",
+    oracle=ref.conv_transpose,
+    scale=scale_of(ref.conv_transpose),
+    samples=transpose1,
+    tol=DOT,
+)
+case(
+    "conv_transpose2d",
+    oracle=ref.conv_transpose,
+    scale=scale_of(ref.conv_transpose),
+    samples=transpose2,
+    tol=DOT,
+)
+case(
+    "conv_transpose3d",
+    oracle=ref.conv_transpose,
+    scale=scale_of(ref.conv_transpose),
+    samples=transpose3,
+    tol=DOT,
+)
