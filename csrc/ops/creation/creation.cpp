@@ -34,9 +34,11 @@ int64_t integer_count(int64_t start, int64_t end, int64_t step) {
   if (start == end) return 0;
   const uint64_t span = step > 0 ? static_cast<uint64_t>(end) - static_cast<uint64_t>(start)
                                  : static_cast<uint64_t>(start) - static_cast<uint64_t>(end);
-  const uint64_t width = step > 0 ? static_cast<uint64_t>(step) : uint64_t{0} - static_cast<uint64_t>(step);
+  const uint64_t width =
+      step > 0 ? static_cast<uint64_t>(step) : uint64_t{0} - static_cast<uint64_t>(step);
   const uint64_t n = (span - 1) / width + 1;
-  TERCEL_CHECK(n <= static_cast<uint64_t>(INT64_MAX), Overflow, "arange: ", n, " elements do not fit int64");
+  TERCEL_CHECK(n <= static_cast<uint64_t>(INT64_MAX), Overflow, "arange: ", n,
+               " elements do not fit int64");
   return static_cast<int64_t>(n);
 }
 
@@ -53,11 +55,12 @@ Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype)
   const DType t = dtype.value_or(any_float ? default_dtype() : DType::i64);
   if (is_bool(t)) fail_dtype("arange", t, kFloatMask | kIntMask);
   const double s = start.to_double(), e = end.to_double(), d = step.to_double();
-  TERCEL_CHECK(d != 0 && std::isfinite(d), Value, "arange: step must be finite and not zero, got ", d);
-  TERCEL_CHECK(std::isfinite(s) && std::isfinite(e), Value, "arange: start and end must be finite, got ", s, " and ",
-               e);
-  TERCEL_CHECK((d > 0) == (e > s) || e == s, Value, "arange: step ", d, " leads away from end (start ", s, ", end ",
-               e, ")");
+  TERCEL_CHECK(d != 0 && std::isfinite(d), Value, "arange: step must be finite and not zero, got ",
+               d);
+  TERCEL_CHECK(std::isfinite(s) && std::isfinite(e), Value,
+               "arange: start and end must be finite, got ", s, " and ", e);
+  TERCEL_CHECK((d > 0) == (e > s) || e == s, Value, "arange: step ", d,
+               " leads away from end (start ", s, ", end ", e, ")");
   RangeArgs args{};
   args.dtype = t;
   args.integer = is_int(t) || !any_float;
@@ -71,7 +74,8 @@ Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype)
     }
   } else {
     const double count = std::ceil((e - s) / d);
-    TERCEL_CHECK(count >= 0 && count < 0x1p62, Overflow, "arange: ", count, " elements are too many");
+    TERCEL_CHECK(count >= 0 && count < 0x1p62, Overflow, "arange: ", count,
+                 " elements are too many");
     args.n = static_cast<int64_t>(count);
     args.start = s;
     args.step = d;
@@ -86,8 +90,9 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dt
   TERCEL_CHECK(steps >= 0, Value, "linspace: steps must be >= 0, got ", steps);
   const double s = start.to_double(), e = end.to_double();
   if (is_int(t)) {
-    TERCEL_CHECK(std::isfinite(s) && std::isfinite(e), Value, "linspace: start and end must be finite for ",
-                 dtype_name(t), ", got ", s, " and ", e);
+    TERCEL_CHECK(std::isfinite(s) && std::isfinite(e), Value,
+                 "linspace: start and end must be finite for ", dtype_name(t), ", got ", s, " and ",
+                 e);
     check_fits(start, t, "linspace");
     check_fits(end, t, "linspace");
   }
@@ -114,7 +119,8 @@ Tensor eye(int64_t n, int64_t m, std::optional<DType> dtype) {
   TERCEL_CHECK(n >= 0, Value, "eye: n must be >= 0, got ", n);
   if (m < 0) m = n;
   Tensor out = zeros({n, m}, dtype.value_or(default_dtype()));
-  if (n > 0 && m > 0) strided_copy(raw_view(out, {n < m ? n : m}, {m + 1}, 0), ones({1}, out.dtype()));
+  if (n > 0 && m > 0)
+    strided_copy(raw_view(out, {n < m ? n : m}, {m + 1}, 0), ones({1}, out.dtype()));
   return out;
 }
 
@@ -134,8 +140,8 @@ Tensor vander(const Tensor& x, int64_t n, bool increasing) {
   return cat(columns, 1);
 }
 
-Tensor cosine_window(int64_t n, bool periodic, double a0, double a1, double a2, std::optional<DType> dtype,
-                     const char* op) {
+Tensor cosine_window(int64_t n, bool periodic, double a0, double a1, double a2,
+                     std::optional<DType> dtype, const char* op) {
   const DType t = check_float_dtype(dtype, op);
   TERCEL_CHECK(n >= 0, Value, op, ": window_length must be >= 0, got ", n);
   Tensor w = empty({n}, DType::f64);

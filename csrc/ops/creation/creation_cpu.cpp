@@ -30,7 +30,8 @@ void range_typed(const RangeArgs& a) {
       return;
     }
     const int64_t middle = a.half < begin ? begin : a.half < end ? a.half : end;
-    for (int64_t i = begin; i < middle; ++i) out[i] = from_double<T>(a.start + static_cast<double>(i) * a.step);
+    for (int64_t i = begin; i < middle; ++i)
+      out[i] = from_double<T>(a.start + static_cast<double>(i) * a.step);
     for (int64_t i = middle; i < end; ++i) {
       out[i] = from_double<T>(a.end - static_cast<double>(a.n - 1 - i) * a.step);
     }
@@ -38,7 +39,8 @@ void range_typed(const RangeArgs& a) {
 }
 
 void range(const RangeArgs& a) {
-  visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS>(a.dtype, "arange", [&]<class T>() { range_typed<T>(a); });
+  visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS>(a.dtype, "arange",
+                                                [&]<class T>() { range_typed<T>(a); });
 }
 
 }  // namespace

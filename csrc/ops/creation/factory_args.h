@@ -1,5 +1,5 @@
-// The arguments shared by all factory functions of the binding (creation, random): sizes as f(2, 3) or
-// f((2, 3)), dtype, layout, device, pin_memory, requires_grad, out.
+// The arguments shared by all factory functions of the binding (creation, random): sizes as f(2, 3)
+// or f((2, 3)), dtype, layout, device, pin_memory, requires_grad, out.
 #pragma once
 
 #include <optional>
@@ -33,13 +33,14 @@ inline Tensor with_requires_grad(Tensor t, bool requires_grad) {
   return t;
 }
 
-// Result of an op called with out=: copied into `out` when one is given. An empty out of another shape is
-// an error rather than a silent resize.
+// Result of an op called with out=: copied into `out` when one is given. An empty out of another
+// shape is an error rather than a silent resize.
 inline Tensor into_out(const Tensor& result, const std::optional<Tensor>& out, const char* op) {
   if (!out || !out->defined()) return result;
-  TERCEL_CHECK(out->shape() == result.shape(), Shape, op, ": out must have shape ", result.shape(), ", got ",
-               out->shape());
-  TERCEL_CHECK(!grad_needed(*out, result), Runtime, op, ": out= does not record gradients; call it under no_grad");
+  TERCEL_CHECK(out->shape() == result.shape(), Shape, op, ": out must have shape ", result.shape(),
+               ", got ", out->shape());
+  TERCEL_CHECK(!grad_needed(*out, result), Runtime, op,
+               ": out= does not record gradients; call it under no_grad");
   Tensor target = *out;
   return copy_(target, result);
 }

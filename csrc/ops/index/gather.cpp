@@ -16,8 +16,10 @@ Tensor lifted(const Tensor& t) { return t.dim() == 0 ? reshape(t, {1}) : t; }
 // index may be smaller than x outside dim.
 void check_index_shape(const Tensor& x, int dim, const Tensor& index, const char* op) {
   bool fits = index.dim() == x.dim() || index.numel() == 0;
-  for (int d = 0; fits && index.numel() > 0 && d < x.dim(); ++d) fits = d == dim || index.size(d) <= x.size(d);
-  TERCEL_CHECK(fits, Shape, op, ": index must have the rank of the tensor and no larger sizes outside dim ", dim,
+  for (int d = 0; fits && index.numel() > 0 && d < x.dim(); ++d)
+    fits = d == dim || index.size(d) <= x.size(d);
+  TERCEL_CHECK(fits, Shape, op,
+               ": index must have the rank of the tensor and no larger sizes outside dim ", dim,
                ", got index ", index.shape(), " for ", x.shape());
 }
 
@@ -63,7 +65,8 @@ void check_values(const Tensor& index, int dim, int64_t size, const char* op) {
 }
 
 // x[index] (op)= src, both lifted; src may be 0-d.
-void scatter_into(const Tensor& x, int dim, const Tensor& index, const Tensor& src, Combine combine) {
+void scatter_into(const Tensor& x, int dim, const Tensor& index, const Tensor& src,
+                  Combine combine) {
   if (index.numel() == 0) return;
   if (combine != Combine::assign && sums_in_float(x.dtype())) {  // one rounding at the end
     const Tensor wide = to(make_alias(x), DType::f32);
@@ -80,7 +83,8 @@ void scatter_into(const Tensor& x, int dim, const Tensor& index, const Tensor& s
 
 }  // namespace
 
-ScatterPlan check_scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, const char* op) {
+ScatterPlan check_scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
+                          const char* op) {
   ScatterPlan s;
   s.dim = normalize_dim(dim, x.dim(), op);
   s.index = as_index(index, op);
@@ -93,8 +97,8 @@ ScatterPlan check_scatter(const Tensor& x, int64_t dim, const Tensor& index, con
     for (int d = 0; fits && lifted_index.numel() > 0 && d < lifted_index.dim(); ++d) {
       fits = lifted_index.size(d) <= lifted_src.size(d);
     }
-    TERCEL_CHECK(fits, Shape, op, ": src must have at least the sizes of index, ", index.shape(), ", got ",
-                 src.shape());
+    TERCEL_CHECK(fits, Shape, op, ": src must have at least the sizes of index, ", index.shape(),
+                 ", got ", src.shape());
     TERCEL_CHECK(src.dtype() == x.dtype(), DType, op, ": src must have the dtype of the tensor, ",
                  dtype_name(x.dtype()), ", got ", dtype_name(src.dtype()));
   } else if (src.impl()->wrapped_number) {
@@ -107,7 +111,8 @@ ScatterPlan check_scatter(const Tensor& x, int64_t dim, const Tensor& index, con
 
 void run_scatter(const Tensor& x, const ScatterPlan& s, const Tensor& src, Combine combine) {
   const Tensor plain = make_alias(src);
-  scatter_into(lifted(make_alias(x)), s.dim, lifted(s.index), s.value ? plain : lifted(plain), combine);
+  scatter_into(lifted(make_alias(x)), s.dim, lifted(s.index), s.value ? plain : lifted(plain),
+               combine);
 }
 
 Tensor place_in_corner(const Tensor& t, const Shape& shape) {
@@ -120,7 +125,8 @@ Tensor place_in_corner(const Tensor& t, const Shape& shape) {
   return pad(t, amounts);
 }
 
-// ---- gather ------------------------------------------------------------------------------------------
+// ---- gather
+// ------------------------------------------------------------------------------------------
 
 struct GatherNode final : Node {
   Saved index;
@@ -158,8 +164,9 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
 
 Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int64_t> dim) {
   if (!dim) return gather(reshape(x, {x.numel()}), 0, reshape(index, {index.numel()}));
-  TERCEL_CHECK(x.dim() == index.dim(), Shape, "take_along_dim: index must have the rank of the tensor, got ",
-               index.shape(), " for ", x.shape());
+  TERCEL_CHECK(x.dim() == index.dim(), Shape,
+               "take_along_dim: index must have the rank of the tensor, got ", index.shape(),
+               " for ", x.shape());
   const int d = normalize_dim(*dim, x.dim(), "take_along_dim");
   if (x.dim() == 0) return gather(x, 0, index);
   Shape a = x.shape(), b = index.shape();
@@ -170,7 +177,8 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int64_
   return gather(expand(x, x_shape), d, expand(index, index_shape));
 }
 
-// ---- scatter and scatter_add -------------------------------------------------------------------------------
+// ---- scatter and scatter_add
+// -------------------------------------------------------------------------------
 
 struct ScatterNode final : Node {
   Saved index;
@@ -183,7 +191,8 @@ struct ScatterNode final : Node {
     TensorList out(2);
     if (needs(0)) out[0] = add ? g[0] : scatter(g[0], dim, list, zeros({}, g[0].dtype()));
     if (needs(1)) {
-      out[1] = value ? sum_to(gather(g[0], dim, list), {}) : place_in_corner(gather(g[0], dim, list), src_shape);
+      out[1] = value ? sum_to(gather(g[0], dim, list), {})
+                     : place_in_corner(gather(g[0], dim, list), src_shape);
     }
     return out;
   }
@@ -195,7 +204,8 @@ namespace {
 Combine parse_scatter_reduce(const std::string& reduce, const char* op) {
   if (reduce.empty()) return Combine::assign;
   if (reduce == "add") return Combine::add;
-  TERCEL_CHECK(reduce == "multiply", Value, op, ": reduce must be 'add' or 'multiply', got '", reduce, "'");
+  TERCEL_CHECK(reduce == "multiply", Value, op, ": reduce must be 'add' or 'multiply', got '",
+               reduce, "'");
   return Combine::multiply;
 }
 
@@ -220,13 +230,16 @@ Ref<Node> scatter_node_and_run(const Tensor& out, const Tensor& x, int64_t dim, 
 
 }  // namespace
 
-Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, const std::string& reduce) {
+Tensor scatter(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
+               const std::string& reduce) {
   const Combine combine = parse_scatter_reduce(reduce, "scatter");
   Tensor out = clone(make_alias(x));
-  if (Ref<Node> n = scatter_node_and_run(out, x, dim, index, src, combine, "scatter")) set_history(out, n);
+  if (Ref<Node> n = scatter_node_and_run(out, x, dim, index, src, combine, "scatter"))
+    set_history(out, n);
   return out;
 }
-Tensor scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, const std::string& reduce) {
+Tensor scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
+                const std::string& reduce) {
   const Combine combine = parse_scatter_reduce(reduce, "scatter_");
   check_inplace(x, "scatter_");
   finish_inplace(x, scatter_node_and_run(x, x, dim, index, src, combine, "scatter_"), "scatter_");
@@ -234,12 +247,14 @@ Tensor scatter_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor&
 }
 Tensor scatter_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src) {
   Tensor out = clone(make_alias(x));
-  if (Ref<Node> n = scatter_node_and_run(out, x, dim, index, src, Combine::add, "scatter_add")) set_history(out, n);
+  if (Ref<Node> n = scatter_node_and_run(out, x, dim, index, src, Combine::add, "scatter_add"))
+    set_history(out, n);
   return out;
 }
 Tensor scatter_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src) {
   check_inplace(x, "scatter_add_");
-  finish_inplace(x, scatter_node_and_run(x, x, dim, index, src, Combine::add, "scatter_add_"), "scatter_add_");
+  finish_inplace(x, scatter_node_and_run(x, x, dim, index, src, Combine::add, "scatter_add_"),
+                 "scatter_add_");
   return x;
 }
 

@@ -1,7 +1,9 @@
-// gather and scatter. In the inner loop either k (dim is the last dim) or j runs; the other is constant.
+// gather and scatter. In the inner loop either k (dim is the last dim) or j runs; the other is
+// constant.
 //
-// scatter splits the destinations: over the outer dims, else over the columns j, else over ranges of the
-// scattered dim where every thread scans the whole index. Each destination sees its sources in order of k.
+// scatter splits the destinations: over the outer dims, else over the columns j, else over ranges
+// of the scattered dim where every thread scans the whole index. Each destination sees its sources
+// in order of k.
 #include "core/parallel.h"
 #include "ops/index/index_kernels.h"
 
@@ -13,16 +15,19 @@ constexpr int64_t kBlock = 512;  // indices checked, then used, while they are i
 TERCEL_INLINE bool in_range(const int64_t* index, int64_t stride, int64_t n, int64_t size) {
   uint64_t wrong = 0;
   if (stride == 1) {
-    for (int64_t i = 0; i < n; ++i) wrong |= static_cast<uint64_t>(index[i]) >= static_cast<uint64_t>(size);
+    for (int64_t i = 0; i < n; ++i)
+      wrong |= static_cast<uint64_t>(index[i]) >= static_cast<uint64_t>(size);
   } else {
-    for (int64_t i = 0; i < n; ++i) wrong |= static_cast<uint64_t>(index[i * stride]) >= static_cast<uint64_t>(size);
+    for (int64_t i = 0; i < n; ++i)
+      wrong |= static_cast<uint64_t>(index[i * stride]) >= static_cast<uint64_t>(size);
   }
   return wrong == 0;
 }
 
 void check(const RangeCheckArgs& a) {
   parallel_for(a.n, 1 << 16, [&](int64_t begin, int64_t end) {
-    if (!in_range(a.index + begin, 1, end - begin, a.size)) __atomic_store_n(a.bad, 1, __ATOMIC_RELAXED);
+    if (!in_range(a.index + begin, 1, end - begin, a.size))
+      __atomic_store_n(a.bad, 1, __ATOMIC_RELAXED);
   });
 }
 
@@ -43,8 +48,8 @@ TERCEL_INLINE Bases outer_bases(const GatherArgs& a, int64_t o) {
 }
 
 template <class T>
-TERCEL_INLINE bool gather_run(T* __restrict out, const T* x, const int64_t* index, int64_t n, int64_t column,
-                              int64_t stride, int64_t size) {
+TERCEL_INLINE bool gather_run(T* __restrict out, const T* x, const int64_t* index, int64_t n,
+                              int64_t column, int64_t stride, int64_t size) {
   for (int64_t at = 0; at < n; at += kBlock) {
     const int64_t m = n - at < kBlock ? n - at : kBlock;
     const int64_t* __restrict ix = index + at;
@@ -71,7 +76,8 @@ void gather_typed(const GatherArgs& a) {
   const int64_t column = along_k ? 0 : a.x_column;
   if (a.outer_numel * runs == 1) {  // one long run: cut it
     parallel_for(run, 1 << 15, [&](int64_t begin, int64_t end) {
-      if (!gather_run(out + begin, x + begin * column, a.index + begin, end - begin, column, a.x_stride, a.size)) {
+      if (!gather_run(out + begin, x + begin * column, a.index + begin, end - begin, column,
+                      a.x_stride, a.size)) {
         __atomic_store_n(a.bad, 1, __ATOMIC_RELAXED);
       }
     });
@@ -81,8 +87,8 @@ void gather_typed(const GatherArgs& a) {
     for (int64_t r = begin; r < end; ++r) {
       const Bases b = outer_bases(a, r / runs);
       const int64_t k = r % runs;
-      if (!gather_run(out + b.other + k * a.other_k, x + b.x, a.index + b.index + k * a.index_k, run, column,
-                      a.x_stride, a.size)) {
+      if (!gather_run(out + b.other + k * a.other_k, x + b.x, a.index + b.index + k * a.index_k,
+                      run, column, a.x_stride, a.size)) {
         __atomic_store_n(a.bad, 1, __ATOMIC_RELAXED);
         return;
       }
@@ -92,10 +98,14 @@ void gather_typed(const GatherArgs& a) {
 
 void gather(const GatherArgs& a) {
   switch (a.itemsize) {
-    case 1: return gather_typed<uint8_t>(a);
-    case 2: return gather_typed<uint16_t>(a);
-    case 4: return gather_typed<uint32_t>(a);
-    default: return gather_typed<uint64_t>(a);
+    case 1:
+      return gather_typed<uint8_t>(a);
+    case 2:
+      return gather_typed<uint16_t>(a);
+    case 4:
+      return gather_typed<uint32_t>(a);
+    default:
+      return gather_typed<uint64_t>(a);
   }
 }
 
@@ -104,13 +114,19 @@ TERCEL_INLINE void combine(T& dst, T v) {
   if constexpr (kOp == Combine::assign) {
     dst = v;
   } else if constexpr (kOp == Combine::add) {
-    if constexpr (std::is_same_v<T, bool>) dst = dst || v;
-    else if constexpr (std::is_integral_v<T>) dst = static_cast<T>(static_cast<uint64_t>(dst) + static_cast<uint64_t>(v));
-    else dst = dst + v;
+    if constexpr (std::is_same_v<T, bool>)
+      dst = dst || v;
+    else if constexpr (std::is_integral_v<T>)
+      dst = static_cast<T>(static_cast<uint64_t>(dst) + static_cast<uint64_t>(v));
+    else
+      dst = dst + v;
   } else if constexpr (kOp == Combine::multiply) {
-    if constexpr (std::is_same_v<T, bool>) dst = dst && v;
-    else if constexpr (std::is_integral_v<T>) dst = static_cast<T>(static_cast<uint64_t>(dst) * static_cast<uint64_t>(v));
-    else dst = dst * v;
+    if constexpr (std::is_same_v<T, bool>)
+      dst = dst && v;
+    else if constexpr (std::is_integral_v<T>)
+      dst = static_cast<T>(static_cast<uint64_t>(dst) * static_cast<uint64_t>(v));
+    else
+      dst = dst * v;
   } else if constexpr (kOp == Combine::maximum) {
     dst = dst != dst ? dst : (v != v || v > dst) ? v : dst;  // NaN wins
   } else {
@@ -120,8 +136,8 @@ TERCEL_INLINE void combine(T& dst, T v) {
 
 // Outer [o0, o1), columns [j0, j1), index values in [low, high).
 template <class T, Combine kOp>
-TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0, int64_t j1, int64_t low,
-                                int64_t high) {
+TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0, int64_t j1,
+                                int64_t low, int64_t high) {
   const bool all = low == 0 && high == a.size;
   for (int64_t o = o0; o < o1; ++o) {
     const Bases b = outer_bases(a, o);
@@ -140,7 +156,8 @@ TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int
       const T* row = other + k * a.other_k;
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t i = ix[j * a.index_j];
-        if (all || (i >= low && i < high)) combine<T, kOp>(x[j * a.x_column + i * a.x_stride], row[j * a.other_j]);
+        if (all || (i >= low && i < high))
+          combine<T, kOp>(x[j * a.x_column + i * a.x_stride], row[j * a.other_j]);
       }
     }
   }
@@ -173,22 +190,32 @@ void scatter_typed(const GatherArgs& a) {
 
 template <Combine kOp>
 void scatter_op(const GatherArgs& a) {
-  visit<double, float, TERCEL_INTS, bool>(a.dtype, "scatter", [&]<class T>() { scatter_typed<T, kOp>(a); });
+  visit<double, float, TERCEL_INTS, bool>(a.dtype, "scatter",
+                                          [&]<class T>() { scatter_typed<T, kOp>(a); });
 }
 
 void scatter(const GatherArgs& a) {
   switch (a.combine) {
-    case Combine::add: return scatter_op<Combine::add>(a);
-    case Combine::multiply: return scatter_op<Combine::multiply>(a);
-    case Combine::maximum: return scatter_op<Combine::maximum>(a);
-    case Combine::minimum: return scatter_op<Combine::minimum>(a);
-    case Combine::assign: break;
+    case Combine::add:
+      return scatter_op<Combine::add>(a);
+    case Combine::multiply:
+      return scatter_op<Combine::multiply>(a);
+    case Combine::maximum:
+      return scatter_op<Combine::maximum>(a);
+    case Combine::minimum:
+      return scatter_op<Combine::minimum>(a);
+    case Combine::assign:
+      break;
   }
   switch (a.itemsize) {
-    case 1: return scatter_typed<uint8_t, Combine::assign>(a);
-    case 2: return scatter_typed<uint16_t, Combine::assign>(a);
-    case 4: return scatter_typed<uint32_t, Combine::assign>(a);
-    default: return scatter_typed<uint64_t, Combine::assign>(a);
+    case 1:
+      return scatter_typed<uint8_t, Combine::assign>(a);
+    case 2:
+      return scatter_typed<uint16_t, Combine::assign>(a);
+    case 4:
+      return scatter_typed<uint32_t, Combine::assign>(a);
+    default:
+      return scatter_typed<uint64_t, Combine::assign>(a);
   }
 }
 

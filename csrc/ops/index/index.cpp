@@ -10,7 +10,9 @@ namespace tercel {
 
 Tensor as_index(const Tensor& index, const char* op) {
   if (!is_int(index.dtype())) fail_dtype(op, "index", index.dtype(), kIntMask);
-  const Tensor plain = index.is_contiguous() && index.dtype() == DType::i64 ? index : to(make_alias(index), DType::i64);
+  const Tensor plain = index.is_contiguous() && index.dtype() == DType::i64
+                           ? index
+                           : to(make_alias(index), DType::i64);
   return contiguous(plain);
 }
 
@@ -25,8 +27,8 @@ void fail_index(const Tensor& index, int64_t low, int64_t dim, int64_t size, con
 
 namespace {
 
-// indices with masks replaced by their coordinate lists and one entry per dim of self; a 0-d mask adds a dim
-// of size 1 to self, indexed by [0] or [].
+// indices with masks replaced by their coordinate lists and one entry per dim of self; a 0-d mask
+// adds a dim of size 1 to self, indexed by [0] or [].
 struct Expanded {
   Tensor self;
   std::vector<Tensor> indices;  // size self.dim(); int64 or undefined
@@ -48,9 +50,9 @@ Expanded expand_indices(const Tensor& self, const std::vector<Tensor>& given, co
         continue;
       }
       for (int k = 0; k < ix.dim(); ++k) {
-        TERCEL_CHECK(dim + k < e.self.dim() && ix.size(k) == e.self.size(dim + k), Index, op, ": mask of shape ",
-                     ix.shape(), " at position ", i, " does not match the tensor of shape ", e.self.shape(),
-                     " from dim ", dim);
+        TERCEL_CHECK(dim + k < e.self.dim() && ix.size(k) == e.self.size(dim + k), Index, op,
+                     ": mask of shape ", ix.shape(), " at position ", i,
+                     " does not match the tensor of shape ", e.self.shape(), " from dim ", dim);
       }
       for (const Tensor& column : nonzero_tuple(ix)) e.indices.push_back(column);
       dim += ix.dim();
@@ -61,15 +63,16 @@ Expanded expand_indices(const Tensor& self, const std::vector<Tensor>& given, co
       ++dim;
     }
   }
-  TERCEL_CHECK(dim <= e.self.dim(), Index, op, ": too many indices (", dim, ") for a tensor of shape ",
-               e.self.shape());
+  TERCEL_CHECK(dim <= e.self.dim(), Index, op, ": too many indices (", dim,
+               ") for a tensor of shape ", e.self.shape());
   e.indices.resize(static_cast<size_t>(e.self.dim()));
   return e;
 }
 
 }  // namespace
 
-IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indices, const char* op) {
+IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indices,
+                             const char* op) {
   IndexGeometry g;
   Shape broadcast;
   int first = -1, last = -1, used = 0;
@@ -82,7 +85,8 @@ IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indi
     ++used;
   }
   const bool adjacent = last - first + 1 == used;
-  const int split = adjacent ? first : 0;  // dims before it come before the broadcast dims in the result
+  const int split =
+      adjacent ? first : 0;  // dims before it come before the broadcast dims in the result
   for (int d = 0; d < self.dim(); ++d) {
     if (indices[static_cast<size_t>(d)].defined()) continue;
     const bool before = d < split;
@@ -103,8 +107,14 @@ IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indi
     if (!ix.defined()) continue;
     const Tensor flat = as_index(expand(make_alias(ix), broadcast), op);
     int bad = 0;
-    OffsetsArgs args{flat.data_as<int64_t>(), g.offsets.data_as<int64_t>(), g.n, self.size(d), self.stride(d), true,
-                     accumulate, &bad};
+    OffsetsArgs args{flat.data_as<int64_t>(),
+                     g.offsets.data_as<int64_t>(),
+                     g.n,
+                     self.size(d),
+                     self.stride(d),
+                     true,
+                     accumulate,
+                     &bad};
     launch(index_kernels().offsets, args, g.n);
     if (bad) fail_index(flat, -self.size(d), d, self.size(d), op);
     accumulate = true;
@@ -126,9 +136,11 @@ Tensor index_get(const Tensor& self, const IndexGeometry& g) {
 
 namespace {
 
-void index_set(const Tensor& self, const IndexGeometry& g, const Tensor& value, bool accumulate, const char* op) {
-  TERCEL_CHECK(broadcast_shapes(g.shape, value.shape(), op) == g.shape, Shape, op, ": value of shape ", value.shape(),
-               " cannot be broadcast to the indexed shape ", g.shape);
+void index_set(const Tensor& self, const IndexGeometry& g, const Tensor& value, bool accumulate,
+               const char* op) {
+  TERCEL_CHECK(broadcast_shapes(g.shape, value.shape(), op) == g.shape, Shape, op,
+               ": value of shape ", value.shape(), " cannot be broadcast to the indexed shape ",
+               g.shape);
   const int64_t total = g.outer_numel * g.n * g.inner_numel;
   if (total == 0) return;
   Tensor source = to(make_alias(value), self.dtype());
@@ -146,7 +158,8 @@ void index_set(const Tensor& self, const IndexGeometry& g, const Tensor& value, 
 
 }  // namespace
 
-void index_write(const Tensor& self, const GeometryFn& geometry, const Tensor& value, bool accumulate, const char* op) {
+void index_write(const Tensor& self, const GeometryFn& geometry, const Tensor& value,
+                 bool accumulate, const char* op) {
   if (accumulate && sums_in_float(self.dtype())) {  // one rounding, after the sum
     const Tensor wide = to(make_alias(self), DType::f32);
     index_set(wide, geometry(wide), to(make_alias(value), DType::f32), true, op);
@@ -156,7 +169,8 @@ void index_write(const Tensor& self, const GeometryFn& geometry, const Tensor& v
   }
 }
 
-// ---- index -----------------------------------------------------------------------------------------
+// ---- index
+// -----------------------------------------------------------------------------------------
 
 struct IndexNode final : Node {
   std::vector<Saved> indices;
@@ -174,8 +188,8 @@ struct IndexNode final : Node {
 
 Tensor index(const Tensor& self, const std::vector<Tensor>& indices) {
   TERCEL_CHECK(!indices.empty(), Index, "index: expected at least one index");
-  if (indices.size() == 1 && indices[0].defined() && is_bool(indices[0].dtype()) && self.dim() > 0 &&
-      indices[0].shape() == self.shape()) {
+  if (indices.size() == 1 && indices[0].defined() && is_bool(indices[0].dtype()) &&
+      self.dim() > 0 && indices[0].shape() == self.shape()) {
     return masked_select(self, indices[0]);
   }
   const Expanded e = expand_indices(self, indices, "index");
@@ -192,7 +206,8 @@ Tensor index(const Tensor& self, const std::vector<Tensor>& indices) {
   return out;
 }
 
-// ---- index_put ---------------------------------------------------------------------------------------
+// ---- index_put
+// ---------------------------------------------------------------------------------------
 
 struct IndexPutNode final : Node {
   std::vector<Saved> indices;
@@ -215,7 +230,8 @@ struct IndexPutNode final : Node {
 
 namespace {
 
-Ref<Node> index_put_node(const Tensor& self, const Expanded& e, const Tensor& value, bool accumulate) {
+Ref<Node> index_put_node(const Tensor& self, const Expanded& e, const Tensor& value,
+                         bool accumulate) {
   if (!is_float(self.dtype()) || !grad_needed(self, value)) return {};
   auto node = make_node<IndexPutNode>({&self, &value});
   node->indices.resize(e.indices.size());
@@ -228,21 +244,23 @@ Ref<Node> index_put_node(const Tensor& self, const Expanded& e, const Tensor& va
   return node;
 }
 
-void write_expanded(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value, bool accumulate,
-                    const char* op) {
+void write_expanded(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value,
+                    bool accumulate, const char* op) {
   index_write(
-      self, [&](const Tensor& target) { return index_geometry(target, indices, op); }, value, accumulate, op);
+      self, [&](const Tensor& target) { return index_geometry(target, indices, op); }, value,
+      accumulate, op);
 }
 
 void check_value_dtype(const Tensor& self, const Tensor& value, const char* op) {
-  TERCEL_CHECK(value.dtype() == self.dtype() || value.dim() == 0 || value.impl()->wrapped_number, DType, op,
-               ": value must have the dtype of the tensor, ", dtype_name(self.dtype()), ", got ",
-               dtype_name(value.dtype()));
+  TERCEL_CHECK(value.dtype() == self.dtype() || value.dim() == 0 || value.impl()->wrapped_number,
+               DType, op, ": value must have the dtype of the tensor, ", dtype_name(self.dtype()),
+               ", got ", dtype_name(value.dtype()));
 }
 
 }  // namespace
 
-Tensor index_put(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value, bool accumulate) {
+Tensor index_put(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value,
+                 bool accumulate) {
   check_value_dtype(self, value, "index_put");
   const Expanded e = expand_indices(self, indices, "index_put");
   if (!e.self.is_same(self)) {  // 0-d mask: the same op on the widened tensor
@@ -254,7 +272,8 @@ Tensor index_put(const Tensor& self, const std::vector<Tensor>& indices, const T
   return out;
 }
 
-Tensor index_put_(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value, bool accumulate) {
+Tensor index_put_(const Tensor& self, const std::vector<Tensor>& indices, const Tensor& value,
+                  bool accumulate) {
   check_inplace(self, "index_put_");
   check_value_dtype(self, value, "index_put_");
   if (!accumulate && value.numel() == 1 && indices.size() == 1 && indices[0].defined() &&

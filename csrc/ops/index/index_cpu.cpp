@@ -1,7 +1,7 @@
 // Advanced indexing: index -> offsets, rows out (get) and rows in (put).
 //
-// put splits the destinations: over the outer dims, else over pieces of the inner row, else over ranges of
-// offsets where every thread scans all positions and takes those that are its own.
+// put splits the destinations: over the outer dims, else over pieces of the inner row, else over
+// ranges of offsets where every thread scans all positions and takes those that are its own.
 #include <string.h>
 
 #include "core/parallel.h"
@@ -19,7 +19,8 @@ void offsets(const OffsetsArgs& a) {
       i += a.wrap && i < 0 ? a.size : 0;
       wrong |= static_cast<uint64_t>(i) >= size;
       // Unsigned: a wrong index must not overflow, its offset is never used.
-      const int64_t o = static_cast<int64_t>(static_cast<uint64_t>(i) * static_cast<uint64_t>(a.stride));
+      const int64_t o =
+          static_cast<int64_t>(static_cast<uint64_t>(i) * static_cast<uint64_t>(a.stride));
       a.out[p] = a.accumulate ? a.out[p] + o : o;
     }
     if (wrong) __atomic_store_n(a.bad, 1, __ATOMIC_RELAXED);
@@ -34,7 +35,6 @@ TERCEL_INLINE int64_t dims_offset(const DimList& d, int64_t linear) {
   }
   return offset;
 }
-
 
 template <class T>
 TERCEL_INLINE T load(const char* p, int64_t i) {
@@ -88,7 +88,8 @@ void get_typed(const IndexArgs& a) {
         for (int64_t p = first; p < stop; ++p) {
           const char* row = base + a.offset[p] * static_cast<int64_t>(sizeof(T));
           char* dst = out + p * row_bytes;
-          for_inner(a.inner, 0, a.inner_numel, [&](int64_t off, int64_t i) { store<T>(dst, i, load<T>(row, off)); });
+          for_inner(a.inner, 0, a.inner_numel,
+                    [&](int64_t off, int64_t i) { store<T>(dst, i, load<T>(row, off)); });
         }
       }
       at += stop - first;
@@ -98,10 +99,14 @@ void get_typed(const IndexArgs& a) {
 
 void get(const IndexArgs& a) {
   switch (a.itemsize) {
-    case 1: return get_typed<uint8_t>(a);
-    case 2: return get_typed<uint16_t>(a);
-    case 4: return get_typed<uint32_t>(a);
-    default: return get_typed<uint64_t>(a);
+    case 1:
+      return get_typed<uint8_t>(a);
+    case 2:
+      return get_typed<uint16_t>(a);
+    case 4:
+      return get_typed<uint32_t>(a);
+    default:
+      return get_typed<uint64_t>(a);
   }
 }
 
@@ -120,8 +125,8 @@ TERCEL_INLINE T combined(T old, T v) {
 
 // Destinations with offset in [low, high), inner positions [i0, i1), outer positions [o0, o1).
 template <class T, bool kAdd>
-TERCEL_INLINE void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0, int64_t i1, int64_t low,
-                            int64_t high) {
+TERCEL_INLINE void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0, int64_t i1,
+                            int64_t low, int64_t high) {
   const bool flat = a.inner.rank == 0 || (a.inner.rank == 1 && a.inner.stride[0] == 1);
   const bool all = low == 0 && high == a.limit;
   const T* dense = reinterpret_cast<const T*>(a.dense);
@@ -177,14 +182,19 @@ void put_typed(const IndexArgs& a) {
 
 void put(const IndexArgs& a) {
   if (a.combine == Combine::add) {
-    visit<double, float, TERCEL_INTS, bool>(a.dtype, "index_put", [&]<class T>() { put_typed<T, true>(a); });
+    visit<double, float, TERCEL_INTS, bool>(a.dtype, "index_put",
+                                            [&]<class T>() { put_typed<T, true>(a); });
     return;
   }
   switch (a.itemsize) {
-    case 1: return put_typed<uint8_t, false>(a);
-    case 2: return put_typed<uint16_t, false>(a);
-    case 4: return put_typed<uint32_t, false>(a);
-    default: return put_typed<uint64_t, false>(a);
+    case 1:
+      return put_typed<uint8_t, false>(a);
+    case 2:
+      return put_typed<uint16_t, false>(a);
+    case 4:
+      return put_typed<uint32_t, false>(a);
+    default:
+      return put_typed<uint64_t, false>(a);
   }
 }
 

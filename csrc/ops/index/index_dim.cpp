@@ -12,20 +12,24 @@ namespace {
 
 // 1-D int64 form of `index`; a 0-d index counts as one position.
 Tensor as_list(const Tensor& index, const char* op) {
-  TERCEL_CHECK(index.dim() <= 1, Shape, op, ": index must have 1 dimension, got shape ", index.shape());
+  TERCEL_CHECK(index.dim() <= 1, Shape, op, ": index must have 1 dimension, got shape ",
+               index.shape());
   const Tensor list = as_index(index, op);
   return list.dim() == 1 ? list : reshape(list, {1});
 }
 
-void write_dim(const Tensor& x, int dim, const Tensor& index, const Tensor& value, bool accumulate, const char* op) {
+void write_dim(const Tensor& x, int dim, const Tensor& index, const Tensor& value, bool accumulate,
+               const char* op) {
   const Tensor target = x.dim() == 0 ? raw_view(x, {1}, {1}, x.offset()) : x;
   index_write(
-      target, [&](const Tensor& t) { return index_geometry_dim(t, dim, index, op); }, value, accumulate, op);
+      target, [&](const Tensor& t) { return index_geometry_dim(t, dim, index, op); }, value,
+      accumulate, op);
 }
 
 void check_same_dtype(const Tensor& x, const Tensor& source, const char* op) {
-  TERCEL_CHECK(x.dtype() == source.dtype(), DType, op, ": source must have the dtype of the tensor, ",
-               dtype_name(x.dtype()), ", got ", dtype_name(source.dtype()));
+  TERCEL_CHECK(x.dtype() == source.dtype(), DType, op,
+               ": source must have the dtype of the tensor, ", dtype_name(x.dtype()), ", got ",
+               dtype_name(source.dtype()));
 }
 
 // source must have the shape of x with size n along dim; a 0-d source stands for one position.
@@ -37,7 +41,9 @@ void check_source(const Tensor& x, int dim, int64_t n, const Tensor& source, con
                ": source must have shape ", expected, ", got ", source.shape());
 }
 
-Tensor scaled(const Tensor& t, const Scalar& alpha) { return alpha.to_double() == 1.0 ? t : mul(t, alpha); }
+Tensor scaled(const Tensor& t, const Scalar& alpha) {
+  return alpha.to_double() == 1.0 ? t : mul(t, alpha);
+}
 
 }  // namespace
 
@@ -54,15 +60,22 @@ IndexGeometry index_geometry_dim(const Tensor& self, int dim, const Tensor& inde
   }
   g.offsets = empty({g.n}, DType::i64);
   int bad = 0;
-  OffsetsArgs args{index.data_as<int64_t>(), g.offsets.data_as<int64_t>(), g.n, self.size(dim), self.stride(dim),
-                   false, false, &bad};
+  OffsetsArgs args{index.data_as<int64_t>(),
+                   g.offsets.data_as<int64_t>(),
+                   g.n,
+                   self.size(dim),
+                   self.stride(dim),
+                   false,
+                   false,
+                   &bad};
   launch(index_kernels().offsets, args, g.n);
   if (bad) fail_index(index, 0, dim, self.size(dim), op);
   g.limit = self.size(dim) > 0 ? (self.size(dim) - 1) * self.stride(dim) + 1 : 1;
   return g;
 }
 
-// ---- index_select ----------------------------------------------------------------------------------
+// ---- index_select
+// ----------------------------------------------------------------------------------
 
 struct IndexSelectNode final : Node {
   Saved index;
@@ -90,7 +103,8 @@ Tensor index_select(const Tensor& x, int64_t dim, const Tensor& index) {
   return out;
 }
 
-// ---- index_add ---------------------------------------------------------------------------------------
+// ---- index_add
+// ---------------------------------------------------------------------------------------
 
 struct IndexAddNode final : Node {
   Saved index;
@@ -113,14 +127,15 @@ struct IndexAddNode final : Node {
 namespace {
 
 // One body for both forms: `out` is x itself or a copy of it.
-Ref<Node> index_add_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
-                         Scalar alpha, const char* op) {
+Ref<Node> index_add_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index,
+                         const Tensor& source, Scalar alpha, const char* op) {
   const int d = normalize_dim(dim, x.dim(), op);
   const Tensor list = as_list(index, op);
   check_same_dtype(x, source, op);
   check_source(x, d, list.numel(), source, op);
-  TERCEL_CHECK(is_float(x.dtype()) || !alpha.is_float(), Type, op, ": alpha must be an integer for dtype ",
-               dtype_name(x.dtype()), ", got ", alpha.to_double());
+  TERCEL_CHECK(is_float(x.dtype()) || !alpha.is_float(), Type, op,
+               ": alpha must be an integer for dtype ", dtype_name(x.dtype()), ", got ",
+               alpha.to_double());
   Ref<Node> result;
   if (is_float(x.dtype()) && grad_needed(x, source)) {
     auto node = make_node<IndexAddNode>({&x, &source});
@@ -137,19 +152,23 @@ Ref<Node> index_add_into(const Tensor& out, const Tensor& x, int64_t dim, const 
 
 }  // namespace
 
-Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha) {
+Tensor index_add(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                 Scalar alpha) {
   Tensor out = clone(make_alias(x));
-  if (Ref<Node> node = index_add_into(out, x, dim, index, source, alpha, "index_add")) set_history(out, node);
+  if (Ref<Node> node = index_add_into(out, x, dim, index, source, alpha, "index_add"))
+    set_history(out, node);
   return out;
 }
 
-Tensor index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source, Scalar alpha) {
+Tensor index_add_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
+                  Scalar alpha) {
   check_inplace(x, "index_add_");
   finish_inplace(x, index_add_into(x, x, dim, index, source, alpha, "index_add_"), "index_add_");
   return x;
 }
 
-// ---- index_copy and index_fill ---------------------------------------------------------------------------
+// ---- index_copy and index_fill
+// ---------------------------------------------------------------------------
 
 struct IndexCopyNode final : Node {
   Saved index;
@@ -173,12 +192,13 @@ struct IndexCopyNode final : Node {
 
 namespace {
 
-Ref<Node> index_copy_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source,
-                          bool fill, const char* op) {
+Ref<Node> index_copy_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index,
+                          const Tensor& source, bool fill, const char* op) {
   const int d = normalize_dim(dim, x.dim(), op);
   const Tensor list = as_list(index, op);
   if (fill) {
-    TERCEL_CHECK(source.dim() == 0, Shape, op, ": value must be a number or a 0-d tensor, got shape ", source.shape());
+    TERCEL_CHECK(source.dim() == 0, Shape, op,
+                 ": value must be a number or a 0-d tensor, got shape ", source.shape());
     if (source.impl()->wrapped_number) check_fits(item(source), x.dtype(), op);
   } else {
     check_same_dtype(x, source, op);
@@ -202,7 +222,8 @@ Ref<Node> index_copy_into(const Tensor& out, const Tensor& x, int64_t dim, const
 
 Tensor index_copy(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
   Tensor out = clone(make_alias(x));
-  if (Ref<Node> node = index_copy_into(out, x, dim, index, source, false, "index_copy")) set_history(out, node);
+  if (Ref<Node> node = index_copy_into(out, x, dim, index, source, false, "index_copy"))
+    set_history(out, node);
   return out;
 }
 Tensor index_copy_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& source) {
@@ -212,7 +233,8 @@ Tensor index_copy_(const Tensor& x, int64_t dim, const Tensor& index, const Tens
 }
 Tensor index_fill(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& value) {
   Tensor out = clone(make_alias(x));
-  if (Ref<Node> node = index_copy_into(out, x, dim, index, value, true, "index_fill")) set_history(out, node);
+  if (Ref<Node> node = index_copy_into(out, x, dim, index, value, true, "index_fill"))
+    set_history(out, node);
   return out;
 }
 Tensor index_fill_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& value) {
@@ -221,7 +243,8 @@ Tensor index_fill_(const Tensor& x, int64_t dim, const Tensor& index, const Tens
   return x;
 }
 
-// ---- take and put -----------------------------------------------------------------------------------
+// ---- take and put
+// -----------------------------------------------------------------------------------
 
 Tensor take(const Tensor& x, const Tensor& ix) {
   const Tensor list = as_index(ix, "take");

@@ -23,11 +23,11 @@ inline void append_dim(DimList& list, int64_t size, int64_t stride) {
 }
 
 struct IndexGeometry {
-  Shape shape;       // of self[indices]
+  Shape shape;  // of self[indices]
   DimList outer{}, inner{};
   int64_t outer_numel = 1, inner_numel = 1, n = 1;
-  Tensor offsets;    // [n] int64, elements
-  int64_t limit = 0; // offsets lie in [0, limit)
+  Tensor offsets;     // [n] int64, elements
+  int64_t limit = 0;  // offsets lie in [0, limit)
 
   IndexArgs args(const Tensor& self) const {
     IndexArgs a{};
@@ -46,14 +46,16 @@ struct IndexGeometry {
 };
 
 // `indices` has one entry per dim of self, undefined or integer.
-IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indices, const char* op);
+IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indices,
+                             const char* op);
 // The same walk when dim `dim` is indexed by a 1-D int64 tensor without negative values.
 IndexGeometry index_geometry_dim(const Tensor& self, int dim, const Tensor& index, const char* op);
 
 Tensor index_get(const Tensor& self, const IndexGeometry& g);
 using GeometryFn = std::function<IndexGeometry(const Tensor& target)>;
-// The elements of self described by geometry(self) (+)= value, which broadcasts to their shape and is
-// converted to self's dtype. The geometry may be asked for a float32 copy of self instead.
-void index_write(const Tensor& self, const GeometryFn& geometry, const Tensor& value, bool accumulate, const char* op);
+// The elements of self described by geometry(self) (+)= value, which broadcasts to their shape and
+// is converted to self's dtype. The geometry may be asked for a float32 copy of self instead.
+void index_write(const Tensor& self, const GeometryFn& geometry, const Tensor& value,
+                 bool accumulate, const char* op);
 
 }  // namespace tercel

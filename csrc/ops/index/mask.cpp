@@ -20,7 +20,8 @@ MaskBlocks count_mask(const Tensor& mask) {
   const int64_t blocks = (mask.numel() + kMaskBlock - 1) / kMaskBlock;
   b.count = empty({blocks}, DType::i64);
   b.start = empty({blocks}, DType::i64);
-  MaskCountArgs args{static_cast<const uint8_t*>(mask.data()), mask.numel(), b.count.data_as<int64_t>()};
+  MaskCountArgs args{static_cast<const uint8_t*>(mask.data()), mask.numel(),
+                     b.count.data_as<int64_t>()};
   launch(mask_kernels().count, args, mask.numel() / 16);
   for (int64_t i = 0; i < blocks; ++i) {
     b.start.data_as<int64_t>()[i] = b.total;
@@ -46,7 +47,8 @@ void check_mask(const Tensor& mask, const char* op) {
 
 }  // namespace
 
-// ---- nonzero -----------------------------------------------------------------------------------------
+// ---- nonzero
+// -----------------------------------------------------------------------------------------
 
 Tensor nonzero(const Tensor& x) {
   const Tensor mask = contiguous(to(make_alias(x), DType::b8));
@@ -67,7 +69,8 @@ TensorList nonzero_tuple(const Tensor& x) {
 
 Tensor argwhere(const Tensor& x) { return nonzero(x); }
 
-// ---- masked_select -----------------------------------------------------------------------------------
+// ---- masked_select
+// -----------------------------------------------------------------------------------
 
 struct MaskedSelectNode final : Node {
   Saved mask;
@@ -104,7 +107,8 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
   return out;
 }
 
-// ---- masked_fill -------------------------------------------------------------------------------------
+// ---- masked_fill
+// -------------------------------------------------------------------------------------
 
 struct MaskedFillNode final : Node {
   Saved mask;
@@ -131,7 +135,8 @@ void masked_fill_run(const Tensor& out, const Tensor& mask, const Tensor& value)
   const bool direct = out.is_contiguous();
   const Tensor target = direct ? out : clone_contiguous(make_alias(out));
   MaskFillArgs args{static_cast<const uint8_t*>(m.data()), static_cast<char*>(target.data()),
-                    static_cast<const char*>(one.data()), out.numel(), static_cast<int>(out.itemsize())};
+                    static_cast<const char*>(one.data()), out.numel(),
+                    static_cast<int>(out.itemsize())};
   launch(mask_kernels().fill, args, out.numel() / 4);
   if (!direct) strided_copy(out, target);
 }
@@ -147,12 +152,13 @@ Ref<Node> masked_fill_node(const Tensor& x, const Tensor& mask, const Tensor& va
 
 void check_fill(const Tensor& x, const Tensor& mask, const Tensor& value, const char* op) {
   check_mask(mask, op);
-  TERCEL_CHECK(value.dim() == 0, Shape, op, ": value must be a number or a 0-d tensor, got shape ", value.shape());
+  TERCEL_CHECK(value.dim() == 0, Shape, op, ": value must be a number or a 0-d tensor, got shape ",
+               value.shape());
   const Scalar v = item(value);
-  TERCEL_CHECK(!is_bool(x.dtype()) || v.is_bool() || v.to_double() == 0.0 || v.to_double() == 1.0, Type, op,
-               ": value for dtype bool must be a bool, got ", v.to_double());
-  TERCEL_CHECK(!is_int(x.dtype()) || !v.is_float(), Type, op, ": value for dtype ", dtype_name(x.dtype()),
-               " must be an integer, got ", v.to_double());
+  TERCEL_CHECK(!is_bool(x.dtype()) || v.is_bool() || v.to_double() == 0.0 || v.to_double() == 1.0,
+               Type, op, ": value for dtype bool must be a bool, got ", v.to_double());
+  TERCEL_CHECK(!is_int(x.dtype()) || !v.is_float(), Type, op, ": value for dtype ",
+               dtype_name(x.dtype()), " must be an integer, got ", v.to_double());
   check_fits(v, x.dtype(), op);
 }
 
@@ -179,19 +185,21 @@ Tensor masked_fill_(const Tensor& x, const Tensor& mask, const Tensor& value) {
   return x;
 }
 
-// ---- masked_scatter ------------------------------------------------------------------------------------
+// ---- masked_scatter
+// ------------------------------------------------------------------------------------
 
 // In terms of index_put on the flattened tensor, which supplies the gradients.
 Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source) {
   check_mask(mask, "masked_scatter");
-  TERCEL_CHECK(source.dtype() == x.dtype(), DType, "masked_scatter: source must have the dtype of the tensor, ",
-               dtype_name(x.dtype()), ", got ", dtype_name(source.dtype()));
+  TERCEL_CHECK(source.dtype() == x.dtype(), DType,
+               "masked_scatter: source must have the dtype of the tensor, ", dtype_name(x.dtype()),
+               ", got ", dtype_name(source.dtype()));
   const Shape shape = broadcast_shapes(x.shape(), mask.shape(), "masked_scatter");
   const Tensor m = expand(make_alias(mask), shape);
   const Tensor where = select(nonzero(reshape(m, {m.numel()})), 1, 0);
   const int64_t count = where.numel();
-  TERCEL_CHECK(count <= source.numel(), Shape, "masked_scatter: mask has ", count, " true elements, source only ",
-               source.numel());
+  TERCEL_CHECK(count <= source.numel(), Shape, "masked_scatter: mask has ", count,
+               " true elements, source only ", source.numel());
   const Tensor flat = reshape(expand(x, shape), {numel_of(shape)});
   const Tensor picked = narrow(reshape(source, {source.numel()}), 0, 0, count);
   return reshape(index_put(flat, {where}, picked), shape);
@@ -200,7 +208,8 @@ Tensor masked_scatter(const Tensor& x, const Tensor& mask, const Tensor& source)
 Tensor masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor& source) {
   check_inplace(x, "masked_scatter_");
   TERCEL_CHECK(broadcast_shapes(x.shape(), mask.shape(), "masked_scatter_") == x.shape(), Shape,
-               "masked_scatter_: mask of shape ", mask.shape(), " cannot be broadcast to ", x.shape());
+               "masked_scatter_: mask of shape ", mask.shape(), " cannot be broadcast to ",
+               x.shape());
   Tensor target = x;
   copy_(target, masked_scatter(x, mask, source));
   return x;

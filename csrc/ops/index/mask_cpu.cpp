@@ -1,7 +1,7 @@
 // Boolean masks: counting, coordinates of the true elements, compaction.
 //
-// Two passes over blocks of kMaskBlock elements: counts, then (after a prefix sum in the caller) each block
-// writes its own stretch of the result.
+// Two passes over blocks of kMaskBlock elements: counts, then (after a prefix sum in the caller)
+// each block writes its own stretch of the result.
 #if defined(TERCEL_LEVEL_AVX512)
 #include <immintrin.h>
 #endif
@@ -64,7 +64,8 @@ void positions(const MaskSelectArgs& a) {
 }
 
 template <class T>
-TERCEL_INLINE void compress_block(const T* x, const uint8_t* mask, int64_t n, T* out, int64_t total) {
+TERCEL_INLINE void compress_block(const T* x, const uint8_t* mask, int64_t n, T* out,
+                                  int64_t total) {
   (void)n;
   int64_t found = 0;
 #if defined(TERCEL_LEVEL_AVX512)
@@ -96,18 +97,23 @@ void compress_typed(const MaskSelectArgs& a) {
   parallel_for(blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; ++b) {
       const int64_t start = b * kMaskBlock;
-      compress_block(reinterpret_cast<const T*>(a.x) + start, a.mask + start, block_end(b, a.n) - start,
-                     reinterpret_cast<T*>(a.out) + a.block_start[b], a.block_count[b]);
+      compress_block(reinterpret_cast<const T*>(a.x) + start, a.mask + start,
+                     block_end(b, a.n) - start, reinterpret_cast<T*>(a.out) + a.block_start[b],
+                     a.block_count[b]);
     }
   });
 }
 
 void compress(const MaskSelectArgs& a) {
   switch (a.itemsize) {
-    case 1: return compress_typed<uint8_t>(a);
-    case 2: return compress_typed<uint16_t>(a);
-    case 4: return compress_typed<uint32_t>(a);
-    default: return compress_typed<uint64_t>(a);
+    case 1:
+      return compress_typed<uint8_t>(a);
+    case 2:
+      return compress_typed<uint16_t>(a);
+    case 4:
+      return compress_typed<uint32_t>(a);
+    default:
+      return compress_typed<uint64_t>(a);
   }
 }
 
@@ -124,10 +130,14 @@ void fill_typed(const MaskFillArgs& a) {
 
 void fill(const MaskFillArgs& a) {
   switch (a.itemsize) {
-    case 1: return fill_typed<uint8_t>(a);
-    case 2: return fill_typed<uint16_t>(a);
-    case 4: return fill_typed<uint32_t>(a);
-    default: return fill_typed<uint64_t>(a);
+    case 1:
+      return fill_typed<uint8_t>(a);
+    case 2:
+      return fill_typed<uint16_t>(a);
+    case 4:
+      return fill_typed<uint32_t>(a);
+    default:
+      return fill_typed<uint64_t>(a);
   }
 }
 

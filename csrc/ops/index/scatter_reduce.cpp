@@ -3,7 +3,8 @@
 // With y the result and n the number of values that met in an element:
 //   sum: dx = g, dsrc = g[i]    mean: both divided by n
 //   amax, amin: shared evenly among the values equal to y
-//   prod: g * product of the others, as g y / v where v != 0, else the product of the values without the zeros
+//   prod: g * product of the others, as g y / v where v != 0, else the product of the values
+//   without the zeros
 #include <cmath>
 
 #include "ops/copy/copy.h"
@@ -57,10 +58,11 @@ Tensor covered(const Tensor& src, const Tensor& index) {
   return s;
 }
 
-// Products of everything but the value itself, for x (first) and src (second). With zeros present the
-// quotient y / v fails: an element with exactly one zero passes the product of the rest to that zero.
-std::pair<Tensor, Tensor> products_of_others(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
-                                             bool include_self) {
+// Products of everything but the value itself, for x (first) and src (second). With zeros present
+// the quotient y / v fails: an element with exactly one zero passes the product of the rest to that
+// zero.
+std::pair<Tensor, Tensor> products_of_others(const Tensor& x, int64_t dim, const Tensor& index,
+                                             const Tensor& src, bool include_self) {
   const Tensor x_zero = eq(x, zero_of(x)), s_zero = eq(src, zero_of(src));
   const Tensor x1 = masked_fill(x, x_zero, one_of(x)), s1 = masked_fill(src, s_zero, one_of(src));
   const Tensor start = include_self ? x1 : ones_like(x);
@@ -71,7 +73,8 @@ std::pair<Tensor, Tensor> products_of_others(const Tensor& x, int64_t dim, const
   const Tensor x_clear = eq(zeros_in, x_count);
   const Tensor s_clear = eq(gather(zeros_in, dim, index), s_count);
   const Tensor x_others = masked_fill(div(product, x1), logical_not(x_clear), zero_of(x));
-  const Tensor s_others = masked_fill(div(gather(product, dim, index), s1), logical_not(s_clear), zero_of(x));
+  const Tensor s_others =
+      masked_fill(div(gather(product, dim, index), s1), logical_not(s_clear), zero_of(x));
   return {x_others, s_others};
 }
 
@@ -79,7 +82,8 @@ std::pair<Tensor, Tensor> products_of_others(const Tensor& x, int64_t dim, const
 
 TensorList ScatterReduceNode::backward(const TensorList& grads) {
   const DType dtype = grads[0].dtype();
-  const DType wide = sums_in_float(dtype) ? DType::f32 : dtype;  // counts and quotients need the digits
+  const DType wide =
+      sums_in_float(dtype) ? DType::f32 : dtype;  // counts and quotients need the digits
   const Tensor ix = index.get(*this);
   const Tensor g = to(grads[0], wide), xs = to(x.get(*this), wide), ss = to(src.get(*this), wide);
   const Tensor sc = covered(ss, ix);
@@ -97,7 +101,8 @@ TensorList ScatterReduceNode::backward(const TensorList& grads) {
     gs = mul(gather(g, dim, ix), others_s);
   } else {
     const Tensor result = to(y.get(*this), wide);
-    const Tensor x_hit = to(eq(xs, result), g.dtype()), s_hit = to(eq(sc, gather(result, dim, ix)), g.dtype());
+    const Tensor x_hit = to(eq(xs, result), g.dtype()),
+                 s_hit = to(eq(sc, gather(result, dim, ix)), g.dtype());
     const Tensor hits = scatter_add(include_self ? x_hit : zeros_like(xs), dim, ix, s_hit);
     const Tensor share = div(g, masked_fill(hits, eq(hits, zero_of(hits)), one_of(hits)));
     gx = mul(x_hit, share);
@@ -114,9 +119,10 @@ TensorList ScatterReduceNode::backward(const TensorList& grads) {
 namespace {
 
 // out (already holding x) reduced with src; no history.
-void reduce_values(const Tensor& out, const ScatterPlan& s, const Tensor& src, const std::string& reduce,
-                   Combine combine, bool include_self) {
-  const Tensor count = reduce == "mean" ? meeting_count(make_alias(out), s.dim, s.index, include_self) : Tensor();
+void reduce_values(const Tensor& out, const ScatterPlan& s, const Tensor& src,
+                   const std::string& reduce, Combine combine, bool include_self) {
+  const Tensor count =
+      reduce == "mean" ? meeting_count(make_alias(out), s.dim, s.index, include_self) : Tensor();
   if (!include_self) {
     // The first value to arrive must find the neutral element.
     Tensor neutral = zeros({}, out.dtype());
@@ -128,19 +134,25 @@ void reduce_values(const Tensor& out, const ScatterPlan& s, const Tensor& src, c
   }
   run_scatter(out, s, src, combine);
   if (count.defined()) {
-    Tensor result = is_float(out.dtype()) ? div(make_alias(out), count) : floor_divide(make_alias(out), count);
+    Tensor result =
+        is_float(out.dtype()) ? div(make_alias(out), count) : floor_divide(make_alias(out), count);
     strided_copy(out, result);
   }
 }
 
-Ref<Node> scatter_reduce_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
-                              const std::string& reduce, bool include_self, const char* op) {
+Ref<Node> scatter_reduce_into(const Tensor& out, const Tensor& x, int64_t dim, const Tensor& index,
+                              const Tensor& src, const std::string& reduce, bool include_self,
+                              const char* op) {
   Combine combine = Combine::add;
-  if (reduce == "prod") combine = Combine::multiply;
-  else if (reduce == "amax") combine = Combine::maximum;
-  else if (reduce == "amin") combine = Combine::minimum;
-  else TERCEL_CHECK(reduce == "sum" || reduce == "mean", Value, op,
-                    ": reduce must be sum, prod, mean, amax or amin, got '", reduce, "'");
+  if (reduce == "prod")
+    combine = Combine::multiply;
+  else if (reduce == "amax")
+    combine = Combine::maximum;
+  else if (reduce == "amin")
+    combine = Combine::minimum;
+  else
+    TERCEL_CHECK(reduce == "sum" || reduce == "mean", Value, op,
+                 ": reduce must be sum, prod, mean, amax or amin, got '", reduce, "'");
   const ScatterPlan s = check_scatter(x, dim, index, src, op);
   Ref<ScatterReduceNode> node;
   if (is_float(x.dtype()) && grad_needed(x, src)) {
@@ -167,18 +179,20 @@ Ref<Node> scatter_reduce_into(const Tensor& out, const Tensor& x, int64_t dim, c
 
 }  // namespace
 
-Tensor scatter_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, const std::string& reduce,
-                      bool include_self) {
+Tensor scatter_reduce(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
+                      const std::string& reduce, bool include_self) {
   Tensor out = clone(make_alias(x));
-  Ref<Node> node = scatter_reduce_into(out, x, dim, index, src, reduce, include_self, "scatter_reduce");
+  Ref<Node> node =
+      scatter_reduce_into(out, x, dim, index, src, reduce, include_self, "scatter_reduce");
   if (node) set_history(out, node);
   return out;
 }
-Tensor scatter_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src, const std::string& reduce,
-                       bool include_self) {
+Tensor scatter_reduce_(const Tensor& x, int64_t dim, const Tensor& index, const Tensor& src,
+                       const std::string& reduce, bool include_self) {
   check_inplace(x, "scatter_reduce_");
-  finish_inplace(x, scatter_reduce_into(x, x, dim, index, src, reduce, include_self, "scatter_reduce_"),
-                 "scatter_reduce_");
+  finish_inplace(
+      x, scatter_reduce_into(x, x, dim, index, src, reduce, include_self, "scatter_reduce_"),
+      "scatter_reduce_");
   return x;
 }
 

@@ -18,27 +18,33 @@ DType search_dtype(DType t) { return sums_in_float(t) ? DType::f32 : is_bool(t) 
 
 }  // namespace
 
-Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, bool out_int32, const Tensor& sorter) {
-  TERCEL_CHECK(sorted.dim() > 0, Shape, "searchsorted: sorted_sequence must have at least 1 dimension");
+Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, bool out_int32,
+                    const Tensor& sorter) {
+  TERCEL_CHECK(sorted.dim() > 0, Shape,
+               "searchsorted: sorted_sequence must have at least 1 dimension");
   const int64_t size = sorted.size(-1);
   bool rows_match = sorted.dim() == 1 || sorted.dim() == values.dim();
   for (int d = 0; rows_match && sorted.dim() > 1 && d + 1 < sorted.dim(); ++d) {
     rows_match = sorted.size(d) == values.size(d);
   }
-  TERCEL_CHECK(rows_match, Shape, "searchsorted: sorted_sequence must be 1-D or have the leading sizes of the values ",
+  TERCEL_CHECK(rows_match, Shape,
+               "searchsorted: sorted_sequence must be 1-D or have the leading sizes of the values ",
                values.shape(), ", got ", sorted.shape());
-  TERCEL_CHECK(!out_int32 || size < INT32_MAX, Value, "searchsorted: ", size, " elements do not fit int32 positions");
+  TERCEL_CHECK(!out_int32 || size < INT32_MAX, Value, "searchsorted: ", size,
+               " elements do not fit int32 positions");
   const DType dtype = search_dtype(result_type({&sorted, &values}));
-  const Tensor s = contiguous(to(make_alias(sorted), dtype)), v = contiguous(to(make_alias(values), dtype));
+  const Tensor s = contiguous(to(make_alias(sorted), dtype)),
+               v = contiguous(to(make_alias(values), dtype));
   Tensor order;
   if (sorter.defined()) {
-    TERCEL_CHECK(sorter.shape() == sorted.shape(), Shape, "searchsorted: sorter must have the shape of ",
-                 "sorted_sequence, ", sorted.shape(), ", got ", sorter.shape());
+    TERCEL_CHECK(sorter.shape() == sorted.shape(), Shape,
+                 "searchsorted: sorter must have the shape of ", "sorted_sequence, ",
+                 sorted.shape(), ", got ", sorter.shape());
     order = as_index(sorter, "searchsorted");
     const int64_t* p = order.data_as<int64_t>();
     for (int64_t i = 0; i < order.numel(); ++i) {
-      TERCEL_CHECK(p[i] >= 0 && p[i] < size, Index, "searchsorted: sorter value ", p[i], " is out of range for size ",
-                   size);
+      TERCEL_CHECK(p[i] >= 0 && p[i] < size, Index, "searchsorted: sorter value ", p[i],
+                   " is out of range for size ", size);
     }
   }
   const Tensor out = empty(values.shape(), DType::i64);
@@ -58,8 +64,8 @@ Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, bool
 }
 
 Tensor bucketize(const Tensor& x, const Tensor& boundaries, bool out_int32, bool right) {
-  TERCEL_CHECK(boundaries.dim() == 1, Shape, "bucketize: boundaries must have 1 dimension, got shape ",
-               boundaries.shape());
+  TERCEL_CHECK(boundaries.dim() == 1, Shape,
+               "bucketize: boundaries must have 1 dimension, got shape ", boundaries.shape());
   return searchsorted(boundaries, x, right, out_int32);
 }
 
@@ -67,7 +73,8 @@ Tensor isin(const Tensor& elements, const Tensor& test_elements, bool invert) {
   const DType dtype = search_dtype(result_type({&elements, &test_elements}));
   if (test_elements.numel() == 0) return full(elements.shape(), Scalar(invert), DType::b8);
   const Tensor e = to(make_alias(elements), dtype);
-  const Tensor test = std::get<0>(sort(to(reshape(make_alias(test_elements), {test_elements.numel()}), dtype), 0));
+  const Tensor test =
+      std::get<0>(sort(to(reshape(make_alias(test_elements), {test_elements.numel()}), dtype), 0));
   const Tensor at = searchsorted(test, e);  // one past the end for values larger than all
   int64_t* p = at.data_as<int64_t>();
   for (int64_t i = 0; i < at.numel(); ++i) p[i] = std::min(p[i], test.numel() - 1);
@@ -77,8 +84,8 @@ Tensor isin(const Tensor& elements, const Tensor& test_elements, bool invert) {
 
 Tensor one_hot(const Tensor& x, int64_t num_classes) {
   const Tensor list = as_index(x, "one_hot");
-  TERCEL_CHECK(num_classes >= -1 && num_classes != 0, Value, "one_hot: num_classes must be positive or -1, got ",
-               num_classes);
+  TERCEL_CHECK(num_classes >= -1 && num_classes != 0, Value,
+               "one_hot: num_classes must be positive or -1, got ", num_classes);
   const int64_t* v = list.data_as<int64_t>();
   if (num_classes < 0) {
     TERCEL_CHECK(x.numel() > 0, Value, "one_hot: num_classes is needed for an empty tensor");
@@ -98,12 +105,14 @@ Tensor bincount(const Tensor& x, const Tensor& weights, int64_t minlength) {
   const int64_t* v = list.data_as<int64_t>();
   int64_t size = minlength;
   for (int64_t i = 0; i < x.numel(); ++i) {
-    TERCEL_CHECK(v[i] >= 0 && v[i] < INT64_MAX, Value, "bincount: values must be >= 0, got ", v[i], " at position ", i);
+    TERCEL_CHECK(v[i] >= 0 && v[i] < INT64_MAX, Value, "bincount: values must be >= 0, got ", v[i],
+                 " at position ", i);
     size = std::max(size, v[i] + 1);
   }
-  if (!weights.defined()) return scatter_add_(zeros({size}, DType::i64), 0, list, ones({x.numel()}, DType::i64));
-  TERCEL_CHECK(weights.shape() == x.shape(), Shape, "bincount: weights must have shape ", x.shape(), ", got ",
-               weights.shape());
+  if (!weights.defined())
+    return scatter_add_(zeros({size}, DType::i64), 0, list, ones({x.numel()}, DType::i64));
+  TERCEL_CHECK(weights.shape() == x.shape(), Shape, "bincount: weights must have shape ", x.shape(),
+               ", got ", weights.shape());
   const DType dtype = weights.dtype() == DType::f32 ? DType::f32 : DType::f64;
   return scatter_add_(zeros({size}, dtype), 0, list, to(make_alias(weights), dtype));
 }
@@ -129,7 +138,8 @@ Tensor histc(const Tensor& x, int64_t bins, double low, double high) {
   double* c = counts.data_as<double>();
   for (int64_t i = 0; i < n; ++i) {
     if (!(v[i] >= low && v[i] <= high)) continue;
-    const int64_t bin = static_cast<int64_t>((v[i] - low) / (high - low) * static_cast<double>(bins));
+    const int64_t bin =
+        static_cast<int64_t>((v[i] - low) / (high - low) * static_cast<double>(bins));
     c[std::min(bin, bins - 1)] += 1;
   }
   return to(counts, x.dtype());

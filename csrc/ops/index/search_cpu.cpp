@@ -15,8 +15,8 @@ TERCEL_INLINE bool less(T a, T b) {  // NaN is the largest
 }
 
 template <class T, bool kRight>
-TERCEL_INLINE void search_values(const SearchArgs& a, const T* sorted, const int64_t* order, const T* values,
-                                 int64_t n, int64_t* out) {
+TERCEL_INLINE void search_values(const SearchArgs& a, const T* sorted, const int64_t* order,
+                                 const T* values, int64_t n, int64_t* out) {
   for (int64_t v = 0; v < n; ++v) {
     const T x = values[v];
     int64_t first = 0, left = a.sorted_size;
@@ -52,7 +52,8 @@ void search_typed(const SearchArgs& a) {
 }
 
 void search(const SearchArgs& a) {
-  visit<double, float, TERCEL_INTS>(a.dtype, "searchsorted", [&]<class T>() { search_typed<T>(a); });
+  visit<double, float, TERCEL_INTS>(a.dtype, "searchsorted",
+                                    [&]<class T>() { search_typed<T>(a); });
 }
 
 }  // namespace

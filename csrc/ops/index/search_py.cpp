@@ -8,7 +8,8 @@ namespace {
 // searchsorted's side= and right= must agree.
 bool search_right(bool right, const std::optional<std::string>& side, const char* op) {
   if (!side) return right;
-  TERCEL_CHECK(*side == "left" || *side == "right", Value, op, ": side must be 'left' or 'right', got '", *side, "'");
+  TERCEL_CHECK(*side == "left" || *side == "right", Value, op,
+               ": side must be 'left' or 'right', got '", *side, "'");
   TERCEL_CHECK(!(right && *side == "left"), Value, op, ": side='left' contradicts right=True");
   return *side == "right";
 }
@@ -26,13 +27,15 @@ py::object unique_result(const std::tuple<Tensor, Tensor, Tensor>& r, bool inver
 void bind_unique(Binder& b) {
   b.both(
       "unique",
-      [](const Tensor& input, bool, bool return_inverse, bool return_counts, std::optional<int64_t> dim) {
+      [](const Tensor& input, bool, bool return_inverse, bool return_counts,
+         std::optional<int64_t> dim) {
         return unique_result(unique(input, dim), return_inverse, return_counts);
       },
-      py::arg("input"), py::arg("sorted") = true, py::arg("return_inverse") = false, py::arg("return_counts") = false,
-      py::arg("dim") = py::none(),
+      py::arg("input"), py::arg("sorted") = true, py::arg("return_inverse") = false,
+      py::arg("return_counts") = false, py::arg("dim") = py::none(),
       "Distinct elements (of the flattened tensor) or slices along dim, in ascending order.\n\n"
-      "return_inverse: also the position of each element in the result. return_counts: also how often each\n"
+      "return_inverse: also the position of each element in the result. return_counts: also how "
+      "often each\n"
       "occurs. NaNs are distinct from each other.");
   b.both(
       "unique_consecutive",
@@ -44,46 +47,54 @@ void bind_unique(Binder& b) {
 }
 
 void bind_windows(Binder& b) {
-  b.both("select_scatter", &select_scatter, py::arg("input"), py::arg("src"), py::arg("dim"), py::arg("index"),
-         "Copy of input with input.select(dim, index) replaced by src.");
+  b.both("select_scatter", &select_scatter, py::arg("input"), py::arg("src"), py::arg("dim"),
+         py::arg("index"), "Copy of input with input.select(dim, index) replaced by src.");
   b.both("slice_scatter", &slice_scatter, py::arg("input"), py::arg("src"), py::arg("dim") = 0,
          py::arg("start") = py::none(), py::arg("end") = py::none(), py::arg("step") = 1,
          "Copy of input with input[start:end:step] along dim replaced by src.");
-  b.both("diagonal_scatter", &diagonal_scatter, py::arg("input"), py::arg("src"), py::arg("offset") = 0,
-         py::arg("dim1") = 0, py::arg("dim2") = 1, "Copy of input with a diagonal replaced by src.");
+  b.both("diagonal_scatter", &diagonal_scatter, py::arg("input"), py::arg("src"),
+         py::arg("offset") = 0, py::arg("dim1") = 0, py::arg("dim2") = 1,
+         "Copy of input with a diagonal replaced by src.");
 }
 
 }  // namespace
 
 void bind_search(Binder& b) {
   const auto search = [](const Tensor& sorted, const Operand& values, bool out_int32, bool right,
-                         std::optional<std::string> side, std::optional<Tensor> sorter, std::optional<Tensor> out) {
-    return into_out(searchsorted(sorted, values, search_right(right, side, "searchsorted"), out_int32,
-                                 sorter.value_or(Tensor())),
+                         std::optional<std::string> side, std::optional<Tensor> sorter,
+                         std::optional<Tensor> out) {
+    return into_out(searchsorted(sorted, values, search_right(right, side, "searchsorted"),
+                                 out_int32, sorter.value_or(Tensor())),
                     out, "searchsorted");
   };
-  b.function("searchsorted", search, py::arg("sorted_sequence"), py::arg("input"), py::kw_only(),
-             py::arg("out_int32") = false, py::arg("right") = false, py::arg("side") = py::none(),
-             py::arg("sorter") = py::none(), py::arg("out") = py::none(),
-             "Positions where values would be inserted into the sorted rows to keep them sorted.\n\n"
-             "sorted_sequence [S] or [..., S], input [..., V] -> int64 [..., V]: the number of elements < value, or\n"
-             "<= value with right=True (side='right'). sorter: indices that sort an unsorted sequence.");
+  b.function(
+      "searchsorted", search, py::arg("sorted_sequence"), py::arg("input"), py::kw_only(),
+      py::arg("out_int32") = false, py::arg("right") = false, py::arg("side") = py::none(),
+      py::arg("sorter") = py::none(), py::arg("out") = py::none(),
+      "Positions where values would be inserted into the sorted rows to keep them sorted.\n\n"
+      "sorted_sequence [S] or [..., S], input [..., V] -> int64 [..., V]: the number of elements < "
+      "value, or\n"
+      "<= value with right=True (side='right'). sorter: indices that sort an unsorted sequence.");
   b.both(
       "bucketize",
-      [](const Operand& input, const Tensor& boundaries, bool out_int32, bool right, std::optional<Tensor> out) {
+      [](const Operand& input, const Tensor& boundaries, bool out_int32, bool right,
+         std::optional<Tensor> out) {
         return into_out(bucketize(input, boundaries, out_int32, right), out, "bucketize");
       },
-      py::arg("input"), py::arg("boundaries"), py::kw_only(), py::arg("out_int32") = false, py::arg("right") = false,
-      py::arg("out") = py::none(), "searchsorted(boundaries, input) for 1-D boundaries.");
+      py::arg("input"), py::arg("boundaries"), py::kw_only(), py::arg("out_int32") = false,
+      py::arg("right") = false, py::arg("out") = py::none(),
+      "searchsorted(boundaries, input) for 1-D boundaries.");
   b.function(
       "isin",
       [](const Operand& elements, const Operand& test_elements, bool, bool invert) {
         return isin(elements, test_elements, invert);
       },
-      py::arg("elements"), py::arg("test_elements"), py::kw_only(), py::arg("assume_unique") = false,
-      py::arg("invert") = false, "Whether each element occurs in test_elements (not: with invert).");
-  b.function("one_hot", &one_hot, py::arg("tensor"), py::arg("num_classes") = -1,
-             "int64 [..., C] with a 1 at each class index; num_classes -1 means the largest index + 1.");
+      py::arg("elements"), py::arg("test_elements"), py::kw_only(),
+      py::arg("assume_unique") = false, py::arg("invert") = false,
+      "Whether each element occurs in test_elements (not: with invert).");
+  b.function(
+      "one_hot", &one_hot, py::arg("tensor"), py::arg("num_classes") = -1,
+      "int64 [..., C] with a 1 at each class index; num_classes -1 means the largest index + 1.");
   b.both(
       "bincount",
       [](const Tensor& input, std::optional<Tensor> weights, int64_t minlength) {
@@ -91,14 +102,19 @@ void bind_search(Binder& b) {
       },
       py::arg("input"), py::arg("weights") = py::none(), py::arg("minlength") = 0,
       "Number of occurrences (or sum of weights) of each value 0, 1, ... of a 1-D integer tensor.");
-  b.both("histc", &histc, py::arg("input"), py::arg("bins") = 100, py::arg("min") = 0.0, py::arg("max") = 0.0,
-         "Counts of `bins` equal intervals of [min, max] (both 0: the range of the data), in input's dtype.");
-  b.both("scatter_reduce", &scatter_reduce, py::arg("input"), py::arg("dim"), py::arg("index"), py::arg("src"),
-         py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
-         "Copy of input with src[i, j, k] reduced into out[index[i, j, k], j, k] for dim 0, and so on.\n\n"
-         "reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'; include_self: whether the old values take part.");
-  b.method("scatter_reduce_", &scatter_reduce_, py::arg("dim"), py::arg("index"), py::arg("src"), py::arg("reduce"),
-           py::kw_only(), py::arg("include_self") = true, "In-place scatter_reduce.");
+  b.both("histc", &histc, py::arg("input"), py::arg("bins") = 100, py::arg("min") = 0.0,
+         py::arg("max") = 0.0,
+         "Counts of `bins` equal intervals of [min, max] (both 0: the range of the data), in "
+         "input's dtype.");
+  b.both("scatter_reduce", &scatter_reduce, py::arg("input"), py::arg("dim"), py::arg("index"),
+         py::arg("src"), py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
+         "Copy of input with src[i, j, k] reduced into out[index[i, j, k], j, k] for dim 0, and so "
+         "on.\n\n"
+         "reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'; include_self: whether the old values "
+         "take part.");
+  b.method("scatter_reduce_", &scatter_reduce_, py::arg("dim"), py::arg("index"), py::arg("src"),
+           py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
+           "In-place scatter_reduce.");
   bind_unique(b);
   bind_windows(b);
 }

@@ -84,7 +84,8 @@ UniqueResult unique_rows(const Tensor& rows, bool sorted_first) {
   return result;
 }
 
-UniqueResult unique_any(const Tensor& x, std::optional<int64_t> dim, bool sorted_first, const char* op) {
+UniqueResult unique_any(const Tensor& x, std::optional<int64_t> dim, bool sorted_first,
+                        const char* op) {
   const Tensor plain = make_alias(x);
   if (!dim) {
     const Tensor flat = contiguous(reshape(plain, {x.numel()}));
@@ -95,7 +96,8 @@ UniqueResult unique_any(const Tensor& x, std::optional<int64_t> dim, bool sorted
   TERCEL_CHECK(x.dim() > 0, Shape, op, ": a 0-d tensor has no dim");
   const Tensor front = contiguous(transpose(plain, 0, d));
   const int64_t n = x.size(d);
-  TERCEL_CHECK(n == 0 || x.numel() > 0, Shape, op, ": slices of shape ", x.shape(), " along dim ", d, " are empty");
+  TERCEL_CHECK(n == 0 || x.numel() > 0, Shape, op, ": slices of shape ", x.shape(), " along dim ",
+               d, " are empty");
   const int64_t width = n > 0 ? x.numel() / n : 0;
   const auto [first, inverse, count] = unique_rows(reshape(front, {n, width}), sorted_first);
   return {index_select(plain, d, first), inverse, count};
@@ -103,7 +105,9 @@ UniqueResult unique_any(const Tensor& x, std::optional<int64_t> dim, bool sorted
 
 }  // namespace
 
-UniqueResult unique(const Tensor& x, std::optional<int64_t> dim) { return unique_any(x, dim, true, "unique"); }
+UniqueResult unique(const Tensor& x, std::optional<int64_t> dim) {
+  return unique_any(x, dim, true, "unique");
+}
 UniqueResult unique_consecutive(const Tensor& x, std::optional<int64_t> dim) {
   return unique_any(x, dim, false, "unique_consecutive");
 }

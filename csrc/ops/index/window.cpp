@@ -7,8 +7,8 @@ namespace tercel {
 namespace {
 
 Tensor write_window(const Tensor& out, Tensor window, const Tensor& src, const char* op) {
-  TERCEL_CHECK(src.shape() == window.shape(), Shape, op, ": src must have shape ", window.shape(), ", got ",
-               src.shape());
+  TERCEL_CHECK(src.shape() == window.shape(), Shape, op, ": src must have shape ", window.shape(),
+               ", got ", src.shape());
   copy_(window, src);
   return out;
 }
@@ -26,7 +26,8 @@ Tensor slice_scatter(const Tensor& x, const Tensor& src, int64_t dim, std::optio
   return write_window(out, slice(out, dim, start, end, step), src, "slice_scatter");
 }
 
-Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1, int64_t dim2) {
+Tensor diagonal_scatter(const Tensor& x, const Tensor& src, int64_t offset, int64_t dim1,
+                        int64_t dim2) {
   const Tensor out = clone(x);
   return write_window(out, diagonal(out, offset, dim1, dim2), src, "diagonal_scatter");
 }

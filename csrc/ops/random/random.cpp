@@ -94,7 +94,8 @@ void check_integer_range(int64_t low, int64_t high, DType dtype, const char* op)
     check_fits(Scalar(low), dtype, op);
     check_fits(Scalar(high - 1), dtype, op);
   } else if (is_bool(dtype)) {
-    TERCEL_CHECK(low >= 0 && high <= 2, Overflow, op, ": dtype bool holds 0 and 1, got [", low, ", ", high, ")");
+    TERCEL_CHECK(low >= 0 && high <= 2, Overflow, op, ": dtype bool holds 0 and 1, got [", low,
+                 ", ", high, ")");
   } else {
     check_float(dtype, op);
   }
@@ -121,21 +122,23 @@ Tensor randn(const Shape& shape, DType dtype, const GeneratorRef& g) {
 
 Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype, const GeneratorRef& g) {
   check_integer_range(low, high, dtype, "randint");
-  return drawn(shape, dtype, integers(low, static_cast<uint64_t>(high) - static_cast<uint64_t>(low)), g);
+  return drawn(shape, dtype,
+               integers(low, static_cast<uint64_t>(high) - static_cast<uint64_t>(low)), g);
 }
 
 Tensor randperm(int64_t n, DType dtype, const GeneratorRef& g) {
   TERCEL_CHECK(n >= 0, Value, "randperm: n must be >= 0, got ", n);
   check_integer_range(0, n > 1 ? n : 1, dtype, "randperm");
-  // Only as many key bits as make a tie (which the stable order settles towards the smaller index) rare:
-  // each saves a pass of the sort.
+  // Only as many key bits as make a tie (which the stable order settles towards the smaller index)
+  // rare: each saves a pass of the sort.
   int bits = 24;
   while (bits < 63 && (int64_t{1} << (bits - 24) / 2) < n) ++bits;
   const Tensor keys = drawn({n}, DType::i64, integers(0, uint64_t{1} << bits), g);
   return to(std::get<1>(sort(keys, 0, false, true)), dtype);
 }
 
-// ---- normal ----------------------------------------------------------------------------------------
+// ---- normal
+// ----------------------------------------------------------------------------------------
 
 struct NormalNode final : Node {
   Saved z;
@@ -179,13 +182,17 @@ Tensor normal(const Tensor& mean, const Tensor& std, const GeneratorRef& g) {
   return out;
 }
 
-// ---- bernoulli ----------------------------------------------------------------------------------------
+// ---- bernoulli
+// ----------------------------------------------------------------------------------------
 
-Tensor bernoulli(const Tensor& p, const GeneratorRef& g) { return to(bernoulli_each(p, g, "bernoulli"), p.dtype()); }
+Tensor bernoulli(const Tensor& p, const GeneratorRef& g) {
+  return to(bernoulli_each(p, g, "bernoulli"), p.dtype());
+}
 
 Tensor bernoulli(const Tensor& like, double p, const GeneratorRef& g) {
   check_probability(p, "bernoulli");
-  return to(bernoulli_bits(like.shape(), distribution(Distribution::bernoulli, p), g), like.dtype());
+  return to(bernoulli_bits(like.shape(), distribution(Distribution::bernoulli, p), g),
+            like.dtype());
 }
 
 // Through copy_, which cuts the history.
@@ -199,15 +206,18 @@ Tensor bernoulli_(const Tensor& t, const Tensor& p, const GeneratorRef& g) {
   return copy_(target, bernoulli_each(expand(make_alias(p), t.shape()), g, "bernoulli_"));
 }
 
-// ---- multinomial --------------------------------------------------------------------------------------
+// ---- multinomial
+// --------------------------------------------------------------------------------------
 
 Tensor multinomial(const Tensor& p, int64_t n, bool replacement, const GeneratorRef& g) {
-  TERCEL_CHECK(p.dim() == 1 || p.dim() == 2, Shape, "multinomial: probabilities must have 1 or 2 dimensions, got ",
-               p.shape());
-  if (!(dtype_bit(p.dtype()) & kWideFloatMask)) fail_dtype("multinomial", p.dtype(), kWideFloatMask);
+  TERCEL_CHECK(p.dim() == 1 || p.dim() == 2, Shape,
+               "multinomial: probabilities must have 1 or 2 dimensions, got ", p.shape());
+  if (!(dtype_bit(p.dtype()) & kWideFloatMask))
+    fail_dtype("multinomial", p.dtype(), kWideFloatMask);
   TERCEL_CHECK(n > 0, Value, "multinomial: num_samples must be positive, got ", n);
   const int64_t columns = p.size(-1), rows = p.dim() == 2 ? p.size(0) : 1;
-  TERCEL_CHECK(columns > 0, Shape, "multinomial: a row must have at least one category, got shape ", p.shape());
+  TERCEL_CHECK(columns > 0, Shape, "multinomial: a row must have at least one category, got shape ",
+               p.shape());
   const Tensor weights = contiguous(to(make_alias(p), DType::f64));
   const Tensor cumulative = empty({rows, columns}, DType::f64);
   for (int64_t r = 0; r < rows; ++r) {
@@ -216,18 +226,19 @@ Tensor multinomial(const Tensor& p, int64_t n, bool replacement, const Generator
     double total = 0;
     int64_t possible = 0;
     for (int64_t i = 0; i < columns; ++i) {
-      TERCEL_CHECK(w[i] >= 0 && std::isfinite(w[i]), Value, "multinomial: probabilities must be finite and >= 0, got ",
-                   w[i], " in row ", r);
+      TERCEL_CHECK(w[i] >= 0 && std::isfinite(w[i]), Value,
+                   "multinomial: probabilities must be finite and >= 0, got ", w[i], " in row ", r);
       possible += w[i] > 0;
       c[i] = total += w[i];
     }
     TERCEL_CHECK(possible > 0, Value, "multinomial: row ", r, " has no positive probability");
-    TERCEL_CHECK(replacement || n <= possible, Value, "multinomial: cannot draw ", n, " of ", possible,
-                 " categories of positive probability without replacement (row ", r, ")");
+    TERCEL_CHECK(replacement || n <= possible, Value, "multinomial: cannot draw ", n, " of ",
+                 possible, " categories of positive probability without replacement (row ", r, ")");
   }
   const Shape shape = p.dim() == 2 ? Shape{rows, n} : Shape{n};
   if (replacement) {
-    // Scaled by the last sum, so u < total always finds a category; equal sums (weight 0) are stepped over.
+    // Scaled by the last sum, so u < total always finds a category; equal sums (weight 0) are
+    // stepped over.
     Tensor u = rand({rows, n}, DType::f64, g);
     for (int64_t r = 0; r < rows; ++r) {
       const double total = cumulative.data_as<double>()[(r + 1) * columns - 1];
@@ -238,20 +249,22 @@ Tensor multinomial(const Tensor& p, int64_t n, bool replacement, const Generator
     }
     return reshape(searchsorted(cumulative, u, true), shape);
   }
-  // The smallest E / w of independent exponentials E is category i with probability w_i / sum; the order of
-  // the rest repeats that among the remaining ones (Efraimidis and Spirakis 2006).
+  // The smallest E / w of independent exponentials E is category i with probability w_i / sum; the
+  // order of the rest repeats that among the remaining ones (Efraimidis and Spirakis 2006).
   Tensor race = empty({rows, columns}, DType::f64);
   exponential_(race, 1.0, g);
-  for (int64_t i = 0; i < rows * columns; ++i) race.data_as<double>()[i] /= weights.data_as<double>()[i];
+  for (int64_t i = 0; i < rows * columns; ++i)
+    race.data_as<double>()[i] /= weights.data_as<double>()[i];
   return reshape(std::get<1>(topk(race, n, 1, false, true)), shape);
 }
 
-// ---- poisson ------------------------------------------------------------------------------------------
+// ---- poisson
+// ------------------------------------------------------------------------------------------
 
 namespace {
 
-// Uniforms of one element: element i draws from its own Philox stream (seed, offset + i) by counting in the
-// third word, so the number of rejections of one element does not move the others.
+// Uniforms of one element: element i draws from its own Philox stream (seed, offset + i) by
+// counting in the third word, so the number of rejections of one element does not move the others.
 struct Stream {
   PhiloxKey key;
   uint64_t element;
@@ -282,31 +295,36 @@ double poisson_one(double rate, Stream s) {
     const double k = std::floor((2 * a / us + b) * u + rate + 0.43);
     if (us >= 0.07 && v <= v_r) return k;
     if (k < 0 || (us < 0.013 && v > us)) continue;
-    if (std::log(v * inverse_alpha / (a / (us * us) + b)) <= k * log_rate - rate - std::lgamma(k + 1)) return k;
+    if (std::log(v * inverse_alpha / (a / (us * us) + b)) <=
+        k * log_rate - rate - std::lgamma(k + 1))
+      return k;
   }
 }
 
 }  // namespace
 
 Tensor poisson(const Tensor& rate, const GeneratorRef& g) {
-  if (!(dtype_bit(rate.dtype()) & kWideFloatMask)) fail_dtype("poisson", rate.dtype(), kWideFloatMask);
+  if (!(dtype_bit(rate.dtype()) & kWideFloatMask))
+    fail_dtype("poisson", rate.dtype(), kWideFloatMask);
   const Tensor wide = clone_contiguous(to(make_alias(rate), DType::f64));
   double* v = wide.data_as<double>();
   for (int64_t i = 0; i < wide.numel(); ++i) {
-    TERCEL_CHECK(v[i] >= 0 && v[i] < 0x1p62, Value, "poisson: rate must be finite and >= 0, got ", v[i],
-                 " at position ", i);
+    TERCEL_CHECK(v[i] >= 0 && v[i] < 0x1p62, Value, "poisson: rate must be finite and >= 0, got ",
+                 v[i], " at position ", i);
   }
   const PhiloxKey key = (g ? g : default_generator())->take(static_cast<uint64_t>(wide.numel()));
-  for (int64_t i = 0; i < wide.numel(); ++i) v[i] = poisson_one(v[i], {key, static_cast<uint64_t>(i)});
+  for (int64_t i = 0; i < wide.numel(); ++i)
+    v[i] = poisson_one(v[i], {key, static_cast<uint64_t>(i)});
   return to(wide, rate.dtype());
 }
 
-// ---- in place -------------------------------------------------------------------------------------------
+// ---- in place
+// -------------------------------------------------------------------------------------------
 
 Tensor uniform_(const Tensor& t, double from, double to, const GeneratorRef& g) {
   check_float(t.dtype(), "uniform_");
-  TERCEL_CHECK(from <= to && std::isfinite(to - from), Value, "uniform_: expected finite from <= to, got ", from,
-               " and ", to);
+  TERCEL_CHECK(from <= to && std::isfinite(to - from), Value,
+               "uniform_: expected finite from <= to, got ", from, " and ", to);
   return overwrite(t, distribution(Distribution::uniform, from, to), g, "uniform_");
 }
 
@@ -353,14 +371,26 @@ Tensor random_(const Tensor& t, int64_t from, std::optional<int64_t> to, const G
   } else {
     TERCEL_CHECK(from == 0, Value, "random_: from needs to");
     switch (t.dtype()) {
-      case DType::b8: range = 2; break;
-      case DType::f64: range = (uint64_t{1} << 53) + 1; break;
-      case DType::f32: range = (uint64_t{1} << 24) + 1; break;
-      case DType::f16: range = (uint64_t{1} << 11) + 1; break;
-      case DType::bf16: range = (uint64_t{1} << 8) + 1; break;
+      case DType::b8:
+        range = 2;
+        break;
+      case DType::f64:
+        range = (uint64_t{1} << 53) + 1;
+        break;
+      case DType::f32:
+        range = (uint64_t{1} << 24) + 1;
+        break;
+      case DType::f16:
+        range = (uint64_t{1} << 11) + 1;
+        break;
+      case DType::bf16:
+        range = (uint64_t{1} << 8) + 1;
+        break;
       case DType::f8e4m3:
-      case DType::f8e5m2: fail_dtype("random_", t.dtype(), kWideFloatMask | kIntMask);
-      default: range = uint64_t{1} << (8 * t.itemsize() - (is_unsigned(t.dtype()) ? 0 : 1));
+      case DType::f8e5m2:
+        fail_dtype("random_", t.dtype(), kWideFloatMask | kIntMask);
+      default:
+        range = uint64_t{1} << (8 * t.itemsize() - (is_unsigned(t.dtype()) ? 0 : 1));
     }
   }
   return overwrite(t, integers(from, range), g, "random_");

@@ -1,5 +1,6 @@
-// Random fills. 16 Philox blocks advance together, one per vector lane; see random_kernels.h for which
-// element takes which word. Work is cut into fixed groups, so the numbers do not depend on the threads.
+// Random fills. 16 Philox blocks advance together, one per vector lane; see random_kernels.h for
+// which element takes which word. Work is cut into fixed groups, so the numbers do not depend on
+// the threads.
 #include "core/parallel.h"
 #include "ops/random/random_kernels.h"
 #include "ops/random/random_math.h"
@@ -132,7 +133,9 @@ TERCEL_INLINE void fill_64(const RandomArgs& r, F f) {
   });
 }
 
-TERCEL_INLINE double unit(uint64_t x) { return static_cast<double>(static_cast<int64_t>(x >> 11)) * 0x1p-53; }
+TERCEL_INLINE double unit(uint64_t x) {
+  return static_cast<double>(static_cast<int64_t>(x >> 11)) * 0x1p-53;
+}
 // (0, 1): never an end.
 TERCEL_INLINE double inside(uint64_t x) {
   return static_cast<double>(static_cast<int64_t>(x >> 12)) * 0x1p-52 + 0x1p-53;
@@ -184,10 +187,13 @@ void fill_double(const RandomArgs& r) {
 void fill_integer(const RandomArgs& r) {
   visit<TERCEL_FLOATS, TERCEL_INTS, bool>(r.dtype, "randint", [&]<class T>() {
     const auto draw = [&](uint64_t x) {
-      const uint64_t k = r.range ? static_cast<uint64_t>(static_cast<unsigned __int128>(x) * r.range >> 64) : x;
+      const uint64_t k =
+          r.range ? static_cast<uint64_t>(static_cast<unsigned __int128>(x) * r.range >> 64) : x;
       const int64_t v = static_cast<int64_t>(static_cast<uint64_t>(r.low) + k);
-      if constexpr (std::is_integral_v<T>) return static_cast<T>(v);
-      else return narrowed<T>(static_cast<double>(v));
+      if constexpr (std::is_integral_v<T>)
+        return static_cast<T>(v);
+      else
+        return narrowed<T>(static_cast<double>(v));
     };
     fill_64<T>(r, [&](uint64_t x0, uint64_t x1, T* v0, T* v1) {
       *v0 = draw(x0);
@@ -227,18 +233,25 @@ void fill_transform(const RandomArgs& r) {
 
 void fill(const RandomArgs& r) {
   switch (r.kind) {
-    case Distribution::bernoulli: return fill_bernoulli(r);
-    case Distribution::integer: return fill_integer(r);
+    case Distribution::bernoulli:
+      return fill_bernoulli(r);
+    case Distribution::integer:
+      return fill_integer(r);
     case Distribution::cauchy:
     case Distribution::geometric:
-    case Distribution::log_normal: return fill_transform(r);
-    default: break;
+    case Distribution::log_normal:
+      return fill_transform(r);
+    default:
+      break;
   }
   if (r.dtype == DType::f64) return fill_double(r);
   visit<float, f16, bf16>(r.dtype, "random", [&]<class T>() {
-    if (r.kind == Distribution::uniform) fill_32<T, Distribution::uniform>(r);
-    else if (r.kind == Distribution::normal) fill_32<T, Distribution::normal>(r);
-    else fill_32<T, Distribution::exponential>(r);
+    if (r.kind == Distribution::uniform)
+      fill_32<T, Distribution::uniform>(r);
+    else if (r.kind == Distribution::normal)
+      fill_32<T, Distribution::normal>(r);
+    else
+      fill_32<T, Distribution::exponential>(r);
   });
 }
 

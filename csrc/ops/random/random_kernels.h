@@ -1,21 +1,24 @@
-// Kernel contract of the random family, and the layout of the numbers: what another device must reproduce.
+// Kernel contract of the random family, and the layout of the numbers: what another device must
+// reproduce.
 //
-// A call reserves `random_blocks` counter values of its generator; block b of the call is Philox4x32-10 of
-// counter offset + b (core/random.h), four words W[b][0..3].
+// A call reserves `random_blocks` counter values of its generator; block b of the call is
+// Philox4x32-10 of counter offset + b (core/random.h), four words W[b][0..3].
 //
-// 32-bit draws (float32 and narrower): elements come in groups of 64. Element i, with group g = i / 64,
-// row w = i % 64 / 16 and lane l = i % 16, uses word W[16 g + l][w]:
+// 32-bit draws (float32 and narrower): elements come in groups of 64. Element i, with group g = i /
+// 64, row w = i % 64 / 16 and lane l = i % 16, uses word W[16 g + l][w]:
 //   uniform        (W >> 8) 2^-24 (float16: W >> 21, bfloat16: W >> 24), scaled to [a, b)
-//   normal         rows (0, 1) and (2, 3) are the cosine and sine of one Box-Muller pair (p, q) = rows' words:
+//   normal         rows (0, 1) and (2, 3) are the cosine and sine of one Box-Muller pair (p, q) =
+//   rows' words:
 //                  sqrt(-2 ln u) {cos, sin}(2 pi q 2^-32), u = (float(p >> 1) + 0.5) 2^-31
 //   exponential    -ln(u) / a, u from W as above
 //   bernoulli      (W >> 8) 2^-24 < p
-// 64-bit draws: groups of 32. Element i, g = i / 32, h = i % 32 / 16, l = i % 16, uses the 64-bit value
-// X = W[16 g + l][2 h] 2^32 + W[16 g + l][2 h + 1]:
+// 64-bit draws: groups of 32. Element i, g = i / 32, h = i % 32 / 16, l = i % 16, uses the 64-bit
+// value X = W[16 g + l][2 h] 2^32 + W[16 g + l][2 h + 1]:
 //   integer        low + floor(X range / 2^64)
-//   float64        u = (X >> 11) 2^-53; normal: u1 = 1 - u of h = 0 for the radius, u of h = 1 for the angle
-//   cauchy, geometric, log-free transforms in double of (X >> 12) 2^-52 + 2^-53
-// The logarithm, sine and cosine are those of random_math.h (float32: the same bits on avx2 and avx512).
+//   float64        u = (X >> 11) 2^-53; normal: u1 = 1 - u of h = 0 for the radius, u of h = 1 for
+//   the angle cauchy, geometric, log-free transforms in double of (X >> 12) 2^-52 + 2^-53
+// The logarithm, sine and cosine are those of random_math.h (float32: the same bits on avx2 and
+// avx512).
 #pragma once
 
 #include "core/dtype.h"
@@ -24,7 +27,16 @@
 
 namespace tercel {
 
-enum class Distribution : uint8_t { uniform, normal, exponential, bernoulli, integer, cauchy, geometric, log_normal };
+enum class Distribution : uint8_t {
+  uniform,
+  normal,
+  exponential,
+  bernoulli,
+  integer,
+  cauchy,
+  geometric,
+  log_normal
+};
 
 struct RandomArgs {
   void* out;  // contiguous; bool for bernoulli
@@ -32,8 +44,8 @@ struct RandomArgs {
   DType dtype;
   Distribution kind;
   PhiloxKey key;
-  // uniform: [a, b). normal, log_normal: mean a, std b. exponential: rate a. bernoulli: probability a.
-  // cauchy: median a, scale b. geometric: probability a.
+  // uniform: [a, b). normal, log_normal: mean a, std b. exponential: rate a. bernoulli: probability
+  // a. cauchy: median a, scale b. geometric: probability a.
   double a, b;
   const float* p;  // bernoulli with one probability per element; null: a
   int64_t low;     // integer: low + [0, range); range 0 means 2^64

@@ -1,5 +1,6 @@
-// Vector Philox and the short logarithm, sine and cosine of the random kernels. The arguments are known to
-// be in range (u in (0, 1], an angle given as a 32-bit fraction of a turn), so there are no special cases.
+// Vector Philox and the short logarithm, sine and cosine of the random kernels. The arguments are
+// known to be in range (u in (0, 1], an angle given as a 32-bit fraction of a turn), so there are
+// no special cases.
 #pragma once
 
 #include <math.h>
@@ -49,10 +50,10 @@ TERCEL_INLINE VecI interleave_low(const VecL& even, const VecL& odd) {
 #endif
 }
 
-// Words of the 16 blocks from `first[c]` on, for kGroups independent groups: w[c][k] holds word k of each.
-// A 32-bit word lives in the low half of a 64-bit lane, where the widening multiply wants it; the high
-// halves are garbage that no operation reads. The even and odd blocks and the groups are chains that hide
-// each other's multiply latency.
+// Words of the 16 blocks from `first[c]` on, for kGroups independent groups: w[c][k] holds word k
+// of each. A 32-bit word lives in the low half of a 64-bit lane, where the widening multiply wants
+// it; the high halves are garbage that no operation reads. The even and odd blocks and the groups
+// are chains that hide each other's multiply latency.
 template <int kGroups>
 TERCEL_INLINE void philox_16(PhiloxKey key, uint64_t first, VecI (&w)[kGroups][4]) {
   constexpr int kChains = 2 * kGroups;
@@ -91,8 +92,8 @@ TERCEL_INLINE VecF open_uniform(const VecI& w) {
   return (to_float(shift_right<1>(w)) + VecF(0.5f)) * VecF(0x1p-31f);
 }
 
-// ln u for normal u: u = m 2^e, m in [sqrt(1/2), sqrt 2), ln m by a degree-9 series in m - 1 (about 1 ulp;
-// coefficients: Chebyshev fit on that interval). ln 2 is split so that e * high is exact.
+// ln u for normal u: u = m 2^e, m in [sqrt(1/2), sqrt 2), ln m by a degree-9 series in m - 1 (about
+// 1 ulp; coefficients: Chebyshev fit on that interval). ln 2 is split so that e * high is exact.
 TERCEL_INLINE VecF log_fast(VecF u) {
   const VecI b = as_int(u) - VecI(0x3f3504f3);
   const VecF e = to_float(shift_right_signed<23>(b));
@@ -113,7 +114,8 @@ TERCEL_INLINE VecF log_fast(VecF u) {
   return fma(e, VecF(0.693359375f), t + y);
 }
 
-// cos and sin of 2 pi w 2^-32. The two top bits (after rounding) are the quadrant, the rest is exact.
+// cos and sin of 2 pi w 2^-32. The two top bits (after rounding) are the quadrant, the rest is
+// exact.
 TERCEL_INLINE void sincos_turn(const VecI& w, VecF* cosine, VecF* sine) {
   const VecI q = shift_right<30>(w + VecI(1 << 29));
   const VecF x = to_float(w - shift_left<30>(q)) * VecF(1.46291807926715968e-9f);  // pi/2 2^-30
@@ -137,12 +139,21 @@ TERCEL_INLINE void sincos_turn(double u, double* cosine, double* sine) {
   const int q = static_cast<int>(u * 4.0 + 0.5);
   const double x = (u - q * 0.25) * 6.283185307179586477;
   const double z = x * x;
-  const double s = x + x * z * (-1.66666666666666324348e-01 + z * (8.33333333332248946124e-03 + z *
-      (-1.98412698298579493134e-04 + z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 +
-      z * 1.58969099521155010221e-10)))));
-  const double c = 1.0 - 0.5 * z + z * z * (4.16666666666666019037e-02 + z * (-1.38888888888741095749e-03 + z *
-      (2.48015872894767294178e-05 + z * (-2.75573143513906633035e-07 + z * (2.08757232129817482790e-09 +
-      z * -1.13596475577881948265e-11)))));
+  const double s =
+      x + x * z *
+              (-1.66666666666666324348e-01 +
+               z * (8.33333333332248946124e-03 +
+                    z * (-1.98412698298579493134e-04 +
+                         z * (2.75573137070700676789e-06 + z * (-2.50507602534068634195e-08 +
+                                                                z * 1.58969099521155010221e-10)))));
+  const double c =
+      1.0 - 0.5 * z +
+      z * z *
+          (4.16666666666666019037e-02 +
+           z * (-1.38888888888741095749e-03 +
+                z * (2.48015872894767294178e-05 +
+                     z * (-2.75573143513906633035e-07 +
+                          z * (2.08757232129817482790e-09 + z * -1.13596475577881948265e-11)))));
   const double sin_part = q & 1 ? c : s, cos_part = q & 1 ? s : c;
   *sine = q & 2 ? -sin_part : sin_part;
   *cosine = (q + 1) & 2 ? -cos_part : cos_part;

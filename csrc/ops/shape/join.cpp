@@ -36,7 +36,8 @@ bool skipped_by_cat(const Tensor& t) { return t.dim() == 1 && t.size(0) == 0; }
 void place(const Tensor& out, const Tensor& t, int dim, int64_t start) {
   if (t.numel() == 0) return;
   if (t.dtype() != out.dtype() || !t.is_contiguous()) {
-    strided_copy(raw_view(out, t.shape(), out.strides(), out.offset() + start * out.stride(dim)), t);
+    strided_copy(raw_view(out, t.shape(), out.strides(), out.offset() + start * out.stride(dim)),
+                 t);
     return;
   }
   const int64_t item = out.itemsize(), inner = out.stride(dim);
@@ -90,8 +91,8 @@ Tensor cat(const TensorList& tensors, int64_t dim) {
     if (skipped_by_cat(t)) continue;
     bool match = t.dim() == shape.size();
     for (int k = 0; match && k < shape.size(); ++k) match = k == d || t.size(k) == shape[k];
-    TERCEL_CHECK(match, Shape, "cat: tensor ", i, " must have the sizes of tensor 0, ", first->shape(),
-                 ", except along dim ", d, ", got ", t.shape());
+    TERCEL_CHECK(match, Shape, "cat: tensor ", i, " must have the sizes of tensor 0, ",
+                 first->shape(), ", except along dim ", d, ", got ", t.shape());
     shape[d] = checked_add(shape[d], t.size(d), "cat");
   }
   Tensor out = empty(shape, dtype, first->device());
@@ -119,8 +120,9 @@ Tensor stack(const TensorList& tensors, int64_t dim) {
   TensorList rows;
   rows.reserve(tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i) {
-    TERCEL_CHECK(tensors[i].shape() == tensors[0].shape(), Shape, "stack: tensor ", i, " must have shape ",
-                 tensors[0].shape(), " (shape of tensor 0), got ", tensors[i].shape());
+    TERCEL_CHECK(tensors[i].shape() == tensors[0].shape(), Shape, "stack: tensor ", i,
+                 " must have shape ", tensors[0].shape(), " (shape of tensor 0), got ",
+                 tensors[i].shape());
     rows.push_back(unsqueeze(tensors[i], d));
   }
   return cat(rows, d);
@@ -154,8 +156,8 @@ Tensor block_diag(const TensorList& tensors) {
   int64_t width = 0;
   TensorList blocks;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    TERCEL_CHECK(tensors[i].dim() <= 2, Shape, "block_diag: tensor ", i, " must have at most 2 dimensions, got shape ",
-                 tensors[i].shape());
+    TERCEL_CHECK(tensors[i].dim() <= 2, Shape, "block_diag: tensor ", i,
+                 " must have at most 2 dimensions, got shape ", tensors[i].shape());
     blocks.push_back(at_least(tensors[i], 2));
     width = checked_add(width, blocks.back().size(1), "block_diag");
   }
@@ -178,14 +180,15 @@ TensorList broadcast_tensors(const TensorList& tensors) {
 
 TensorList meshgrid(const TensorList& tensors, const std::string& indexing) {
   check_not_empty(tensors, "meshgrid");
-  TERCEL_CHECK(indexing == "ij" || indexing == "xy", Value, "meshgrid: indexing must be 'ij' or 'xy', got '", indexing,
-               "'");
+  TERCEL_CHECK(indexing == "ij" || indexing == "xy", Value,
+               "meshgrid: indexing must be 'ij' or 'xy', got '", indexing, "'");
   Shape shape;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    TERCEL_CHECK(tensors[i].dim() <= 1, Shape, "meshgrid: tensor ", i, " must have at most 1 dimension, got shape ",
-                 tensors[i].shape());
-    TERCEL_CHECK(tensors[i].dtype() == tensors[0].dtype(), DType, "meshgrid: all tensors must have dtype ",
-                 dtype_name(tensors[0].dtype()), ", got ", dtype_name(tensors[i].dtype()));
+    TERCEL_CHECK(tensors[i].dim() <= 1, Shape, "meshgrid: tensor ", i,
+                 " must have at most 1 dimension, got shape ", tensors[i].shape());
+    TERCEL_CHECK(tensors[i].dtype() == tensors[0].dtype(), DType,
+                 "meshgrid: all tensors must have dtype ", dtype_name(tensors[0].dtype()), ", got ",
+                 dtype_name(tensors[i].dtype()));
     shape.push_back(tensors[i].numel());
   }
   const int rank = shape.size();
@@ -202,23 +205,26 @@ TensorList meshgrid(const TensorList& tensors, const std::string& indexing) {
 Tensor cartesian_prod(const TensorList& tensors) {
   check_not_empty(tensors, "cartesian_prod");
   for (size_t i = 0; i < tensors.size(); ++i) {
-    TERCEL_CHECK(tensors[i].dim() == 1, Shape, "cartesian_prod: tensor ", i, " must have 1 dimension, got shape ",
-                 tensors[i].shape());
+    TERCEL_CHECK(tensors[i].dim() == 1, Shape, "cartesian_prod: tensor ", i,
+                 " must have 1 dimension, got shape ", tensors[i].shape());
   }
   if (tensors.size() == 1) return tensors[0];
   TensorList columns;
-  for (const Tensor& grid : meshgrid(tensors, "ij")) columns.push_back(reshape(grid, {grid.numel()}));
+  for (const Tensor& grid : meshgrid(tensors, "ij"))
+    columns.push_back(reshape(grid, {grid.numel()}));
   return stack(columns, 1);
 }
 
 Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
-  TERCEL_CHECK(x.dim() == 1, Shape, "combinations: input must have 1 dimension, got shape ", x.shape());
+  TERCEL_CHECK(x.dim() == 1, Shape, "combinations: input must have 1 dimension, got shape ",
+               x.shape());
   TERCEL_CHECK(r >= 0, Value, "combinations: r must be >= 0, got ", r);
   if (r == 0) return empty({0}, x.dtype());
   const int64_t n = x.size(0);
   std::vector<int64_t> flat;
   if (n > 0 && (with_replacement || r <= n)) {
-    // (n choose r) rows, or (n + r - 1 choose r): refuse what no memory holds before enumerating it.
+    // (n choose r) rows, or (n + r - 1 choose r): refuse what no memory holds before enumerating
+    // it.
     const int64_t top = with_replacement ? checked_add(n, r - 1, "combinations") : n;
     double rows = 1;
     for (int64_t i = 0; i < r && rows < 0x1p40; ++i) {
@@ -234,7 +240,8 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
       while (i >= 0 && pick[static_cast<size_t>(i)] == (with_replacement ? n - 1 : n - r + i)) --i;
       if (i < 0) break;
       const int64_t next = pick[static_cast<size_t>(i)] + 1;
-      for (int64_t k = i; k < r; ++k) pick[static_cast<size_t>(k)] = with_replacement ? next : next + (k - i);
+      for (int64_t k = i; k < r; ++k)
+        pick[static_cast<size_t>(k)] = with_replacement ? next : next + (k - i);
     }
   }
   Tensor index = empty({static_cast<int64_t>(flat.size())}, DType::i64);

@@ -67,7 +67,8 @@ Tensor pad_dim(const Tensor& x, int64_t d, int64_t before, int64_t after, const 
     parts.push_back(x);
     if (after > 0) parts.push_back(flip(narrow(x, d, n - 1 - after, after), {d}));
   } else if (mode == "replicate") {
-    TERCEL_CHECK(n > 0, Value, "pad: replicate needs size > 0 along dim ", d, ", got shape ", x.shape());
+    TERCEL_CHECK(n > 0, Value, "pad: replicate needs size > 0 along dim ", d, ", got shape ",
+                 x.shape());
     Shape edge = x.shape();
     edge[d] = before;
     if (before > 0) parts.push_back(expand(narrow(x, d, 0, 1), edge));
@@ -86,22 +87,28 @@ Tensor pad_dim(const Tensor& x, int64_t d, int64_t before, int64_t after, const 
 
 }  // namespace
 
-Tensor pad(const Tensor& x, const std::vector<int64_t>& pad, const std::string& mode, Scalar value) {
-  TERCEL_CHECK(pad.size() % 2 == 0, Value, "pad: expected pairs of amounts, got ", pad.size(), " numbers");
+Tensor pad(const Tensor& x, const std::vector<int64_t>& pad, const std::string& mode,
+           Scalar value) {
+  TERCEL_CHECK(pad.size() % 2 == 0, Value, "pad: expected pairs of amounts, got ", pad.size(),
+               " numbers");
   TERCEL_CHECK(static_cast<int64_t>(pad.size()) <= 2 * x.dim(), Value, "pad: ", pad.size() / 2,
                " pairs are too many for input of shape ", x.shape());
-  TERCEL_CHECK(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular", Value,
-               "pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '", mode, "'");
+  TERCEL_CHECK(mode == "constant" || mode == "reflect" || mode == "replicate" || mode == "circular",
+               Value, "pad: mode must be 'constant', 'reflect', 'replicate' or 'circular', got '",
+               mode, "'");
   for (size_t i = 0; i < pad.size() / 2; ++i) {
     const int64_t d = x.dim() - 1 - static_cast<int64_t>(i), n = x.size(d);
     const int64_t before = pad[2 * i], after = pad[2 * i + 1];
     // Each crop is bounded by the size first, so the sums below cannot overflow.
-    TERCEL_CHECK(before >= -n && after >= -n && std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) >= -n,
-                 Value, "pad: amounts (", before, ", ", after, ") crop more than size ", n, " of dim ", d);
+    TERCEL_CHECK(before >= -n && after >= -n &&
+                     std::min<int64_t>(before, 0) + std::min<int64_t>(after, 0) >= -n,
+                 Value, "pad: amounts (", before, ", ", after, ") crop more than size ", n,
+                 " of dim ", d);
   }
   std::vector<int64_t> amounts = pad;
   Tensor y = crop(x, amounts);
-  const bool nothing = std::all_of(amounts.begin(), amounts.end(), [](int64_t v) { return v == 0; });
+  const bool nothing =
+      std::all_of(amounts.begin(), amounts.end(), [](int64_t v) { return v == 0; });
   if (nothing) return clone(y);
   if (mode == "constant") return pad_constant(y, amounts, value);
   for (size_t i = 0; i < amounts.size() / 2; ++i) {
@@ -114,11 +121,12 @@ Tensor pad(const Tensor& x, const std::vector<int64_t>& pad, const std::string& 
 Tensor roll(const Tensor& x, const Dims& shifts, const Dims& dims) {
   TERCEL_CHECK(shifts.size() > 0, Value, "roll: expected at least one shift");
   if (dims.empty()) {
-    TERCEL_CHECK(shifts.size() == 1, Value, "roll: without dims expected 1 shift, got ", shifts.size());
+    TERCEL_CHECK(shifts.size() == 1, Value, "roll: without dims expected 1 shift, got ",
+                 shifts.size());
     return reshape(roll(reshape(x, {x.numel()}), shifts, {0}), x.shape());
   }
-  TERCEL_CHECK(shifts.size() == dims.size(), Value, "roll: expected as many shifts as dims, got ", shifts.size(),
-               " and ", dims.size());
+  TERCEL_CHECK(shifts.size() == dims.size(), Value, "roll: expected as many shifts as dims, got ",
+               shifts.size(), " and ", dims.size());
   Tensor y = x;
   bool copied = false;
   for (int i = 0; i < dims.size(); ++i) {
@@ -163,22 +171,29 @@ Tensor flip(const Tensor& x, const Dims& dims) {
 
 Tensor rot90(const Tensor& x, int64_t k, const Dims& dims) {
   TERCEL_CHECK(dims.size() == 2, Value, "rot90: expected 2 dims, got ", dims.size());
-  TERCEL_CHECK(x.dim() >= 2, Shape, "rot90: input must have at least 2 dimensions, got shape ", x.shape());
-  const int64_t a = normalize_dim(dims[0], x.dim(), "rot90"), b = normalize_dim(dims[1], x.dim(), "rot90");
+  TERCEL_CHECK(x.dim() >= 2, Shape, "rot90: input must have at least 2 dimensions, got shape ",
+               x.shape());
+  const int64_t a = normalize_dim(dims[0], x.dim(), "rot90"),
+                b = normalize_dim(dims[1], x.dim(), "rot90");
   TERCEL_CHECK(a != b, Value, "rot90: dims must differ, got ", dims);
   switch ((k % 4 + 4) % 4) {
-    case 1: return transpose(flip(x, {b}), a, b);
-    case 2: return flip(x, {a, b});
-    case 3: return transpose(flip(x, {a}), a, b);
-    default: return clone(x);
+    case 1:
+      return transpose(flip(x, {b}), a, b);
+    case 2:
+      return flip(x, {a, b});
+    case 3:
+      return transpose(flip(x, {a}), a, b);
+    default:
+      return clone(x);
   }
 }
 
 Tensor repeat(const Tensor& x, const Dims& repeats) {
   const int extra = repeats.size() - x.dim();
-  TERCEL_CHECK(extra >= 0, Value, "repeat: expected at least ", x.dim(), " repeats for input of shape ", x.shape(),
-               ", got ", repeats.size());
-  for (int64_t r : repeats) TERCEL_CHECK(r >= 0, Value, "repeat: repeats must be >= 0, got ", repeats);
+  TERCEL_CHECK(extra >= 0, Value, "repeat: expected at least ", x.dim(),
+               " repeats for input of shape ", x.shape(), ", got ", repeats.size());
+  for (int64_t r : repeats)
+    TERCEL_CHECK(r >= 0, Value, "repeat: repeats must be >= 0, got ", repeats);
   Shape padded = Shape::filled(repeats.size(), 1), result = repeats;
   for (int i = 0; i < x.dim(); ++i) {
     padded[extra + i] = x.size(i);
@@ -186,8 +201,8 @@ Tensor repeat(const Tensor& x, const Dims& repeats) {
   }
   checked_numel(result, "repeat");
   Tensor y = reshape(x, padded);
-  // Each repeated dim n becomes [r, n] with stride 0 for r; the copy is made by the final reshape. Dims are
-  // handled in groups that fit kMaxDims.
+  // Each repeated dim n becomes [r, n] with stride 0 for r; the copy is made by the final reshape.
+  // Dims are handled in groups that fit kMaxDims.
   bool copied = false;
   for (int last = repeats.size() - 1; last >= 0;) {
     Shape wide, view = y.shape();
@@ -236,18 +251,20 @@ Tensor repeat_interleave(const Tensor& x, int64_t repeats, std::optional<int64_t
 }
 
 Tensor repeat_positions(const Tensor& repeats, std::optional<int64_t> output_size) {
-  TERCEL_CHECK(repeats.dim() == 1, Shape, "repeat_interleave: repeats must have 1 dimension, got shape ",
-               repeats.shape());
-  if (!is_int(repeats.dtype())) fail_dtype("repeat_interleave", "repeats", repeats.dtype(), kIntMask);
+  TERCEL_CHECK(repeats.dim() == 1, Shape,
+               "repeat_interleave: repeats must have 1 dimension, got shape ", repeats.shape());
+  if (!is_int(repeats.dtype()))
+    fail_dtype("repeat_interleave", "repeats", repeats.dtype(), kIntMask);
   const Tensor counts = contiguous(to(repeats, DType::i64));
   const int64_t* c = counts.data_as<int64_t>();
   int64_t total = 0;
   for (int64_t i = 0; i < counts.numel(); ++i) {
-    TERCEL_CHECK(c[i] >= 0, Value, "repeat_interleave: repeats must be >= 0, got ", c[i], " at position ", i);
+    TERCEL_CHECK(c[i] >= 0, Value, "repeat_interleave: repeats must be >= 0, got ", c[i],
+                 " at position ", i);
     total = checked_add(total, c[i], "repeat_interleave");
   }
-  TERCEL_CHECK(!output_size || *output_size == total, Value, "repeat_interleave: output_size ", output_size.value_or(0),
-               " does not equal the sum of repeats, ", total);
+  TERCEL_CHECK(!output_size || *output_size == total, Value, "repeat_interleave: output_size ",
+               output_size.value_or(0), " does not equal the sum of repeats, ", total);
   Tensor out = empty({total}, DType::i64);
   int64_t* o = out.data_as<int64_t>();
   for (int64_t i = 0; i < counts.numel(); ++i) o = std::fill_n(o, c[i], i);

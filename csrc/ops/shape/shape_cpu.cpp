@@ -7,14 +7,24 @@
 namespace tercel {
 namespace {
 
-// memcpy with the sizes of one element open-coded: rows of a few bytes are common (stack of scalars).
+// memcpy with the sizes of one element open-coded: rows of a few bytes are common (stack of
+// scalars).
 TERCEL_INLINE void copy_bytes(char* dst, const char* src, int64_t n) {
   switch (n) {
-    case 1: *dst = *src; return;
-    case 2: __builtin_memcpy(dst, src, 2); return;
-    case 4: __builtin_memcpy(dst, src, 4); return;
-    case 8: __builtin_memcpy(dst, src, 8); return;
-    default: memcpy(dst, src, static_cast<size_t>(n));
+    case 1:
+      *dst = *src;
+      return;
+    case 2:
+      __builtin_memcpy(dst, src, 2);
+      return;
+    case 4:
+      __builtin_memcpy(dst, src, 4);
+      return;
+    case 8:
+      __builtin_memcpy(dst, src, 8);
+      return;
+    default:
+      memcpy(dst, src, static_cast<size_t>(n));
   }
 }
 
@@ -33,11 +43,12 @@ void copy_rows(const CopyRowsArgs& a) {
     });
     return;
   }
-  parallel_for(a.rows, kChunkBytes / (a.row_bytes > 0 ? a.row_bytes : 1), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      copy_bytes(a.dst + r * a.dst_pitch, a.src + r * a.src_pitch, a.row_bytes);
-    }
-  });
+  parallel_for(a.rows, kChunkBytes / (a.row_bytes > 0 ? a.row_bytes : 1),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t r = begin; r < end; ++r) {
+                   copy_bytes(a.dst + r * a.dst_pitch, a.src + r * a.src_pitch, a.row_bytes);
+                 }
+               });
 }
 
 void triangle(const TriangleArgs& a) {
@@ -49,7 +60,8 @@ void triangle(const TriangleArgs& a) {
       // Lower: columns [0, r + diagonal] stay. Upper: columns [r + diagonal, cols) stay.
       int64_t cut = a.upper ? r + a.diagonal : r + a.diagonal + 1;
       cut = cut < 0 ? 0 : cut > a.cols ? a.cols : cut;
-      const size_t head = static_cast<size_t>(cut * a.itemsize), tail = static_cast<size_t>(row_bytes) - head;
+      const size_t head = static_cast<size_t>(cut * a.itemsize),
+                   tail = static_cast<size_t>(row_bytes) - head;
       char* dst = a.dst + i * row_bytes;
       const char* src = a.src + i * row_bytes;
       if (a.upper) {

@@ -17,7 +17,8 @@ struct TriangleNode final : Node {
 };
 
 Tensor triangle(const Tensor& x, int64_t diagonal, bool upper, const char* op) {
-  TERCEL_CHECK(x.dim() >= 2, Shape, op, ": input must have at least 2 dimensions, got shape ", x.shape());
+  TERCEL_CHECK(x.dim() >= 2, Shape, op, ": input must have at least 2 dimensions, got shape ",
+               x.shape());
   const Tensor src = contiguous(make_alias(x));
   Tensor out = empty(x.shape(), x.dtype(), x.device());
   TriangleArgs args;
@@ -26,7 +27,8 @@ Tensor triangle(const Tensor& x, int64_t diagonal, bool upper, const char* op) {
   args.rows = x.size(-2);
   args.cols = x.size(-1);
   args.batch = args.rows * args.cols > 0 ? x.numel() / (args.rows * args.cols) : 0;
-  // Beyond the matrix every diagonal means the same; clamped so that row + diagonal cannot overflow.
+  // Beyond the matrix every diagonal means the same; clamped so that row + diagonal cannot
+  // overflow.
   args.diagonal = diagonal < -args.rows ? -args.rows : diagonal > args.cols ? args.cols : diagonal;
   args.itemsize = static_cast<int>(x.itemsize());
   args.upper = upper;
@@ -40,9 +42,12 @@ Tensor triangle(const Tensor& x, int64_t diagonal, bool upper, const char* op) {
   return out;
 }
 
-Tensor triangle_indices(int64_t row, int64_t col, int64_t offset, DType dtype, bool upper, const char* op) {
-  TERCEL_CHECK(row >= 0 && col >= 0, Value, op, ": row and col must be >= 0, got ", row, " and ", col);
-  if (dtype != DType::i64 && dtype != DType::i32) fail_dtype(op, dtype, dtype_bit(DType::i64) | dtype_bit(DType::i32));
+Tensor triangle_indices(int64_t row, int64_t col, int64_t offset, DType dtype, bool upper,
+                        const char* op) {
+  TERCEL_CHECK(row >= 0 && col >= 0, Value, op, ": row and col must be >= 0, got ", row, " and ",
+               col);
+  if (dtype != DType::i64 && dtype != DType::i32)
+    fail_dtype(op, dtype, dtype_bit(DType::i64) | dtype_bit(DType::i32));
   checked_mul(row, col, op);
   offset = offset < -row ? -row : offset > col ? col : offset;
   auto first = [&](int64_t r) { return upper ? (r + offset < 0 ? 0 : r + offset) : 0; };
@@ -87,11 +92,13 @@ struct DiagEmbedNode final : Node {
 };
 
 Tensor diag_embed(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
-  TERCEL_CHECK(x.dim() >= 1, Shape, "diag_embed: input must have at least 1 dimension, got a 0-d tensor");
-  const int a = normalize_dim(dim1, x.dim() + 1, "diag_embed"), b = normalize_dim(dim2, x.dim() + 1, "diag_embed");
+  TERCEL_CHECK(x.dim() >= 1, Shape,
+               "diag_embed: input must have at least 1 dimension, got a 0-d tensor");
+  const int a = normalize_dim(dim1, x.dim() + 1, "diag_embed"),
+            b = normalize_dim(dim2, x.dim() + 1, "diag_embed");
   TERCEL_CHECK(a != b, Value, "diag_embed: dim1 and dim2 must differ, got ", dim1, " and ", dim2);
-  TERCEL_CHECK(offset > -(int64_t{1} << 62) && offset < int64_t{1} << 62, Value, "diag_embed: offset ", offset,
-               " is out of range");
+  TERCEL_CHECK(offset > -(int64_t{1} << 62) && offset < int64_t{1} << 62, Value,
+               "diag_embed: offset ", offset, " is out of range");
   const int64_t n = checked_add(x.size(-1), offset < 0 ? -offset : offset, "diag_embed");
   Shape shape = x.shape();
   shape.erase(shape.size() - 1);
@@ -110,7 +117,8 @@ Tensor diag_embed(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
 }
 
 Tensor diag(const Tensor& x, int64_t k) {
-  TERCEL_CHECK(x.dim() == 1 || x.dim() == 2, Shape, "diag: input must have 1 or 2 dimensions, got shape ", x.shape());
+  TERCEL_CHECK(x.dim() == 1 || x.dim() == 2, Shape,
+               "diag: input must have 1 or 2 dimensions, got shape ", x.shape());
   return x.dim() == 1 ? diag_embed(x, k) : clone(diagonal(x, k));
 }
 

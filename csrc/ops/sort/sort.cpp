@@ -1,4 +1,5 @@
-// sort, topk, kthvalue: the sorted dim is moved to the end and made contiguous, then rows are independent.
+// sort, topk, kthvalue: the sorted dim is moved to the end and made contiguous, then rows are
+// independent.
 #include "ops/sort/sort.h"
 
 #include "core/autograd.h"
@@ -37,13 +38,16 @@ void record(const Tensor& x, const Tensor& values, const Tensor& indices, int di
 // First k (0: all) of the order along dim d, without history.
 ValuesIndices ordered(const Tensor& x, int d, int64_t k, bool descending, const char* op) {
   const int64_t n = x.dim() == 0 ? 1 : x.size(d);
-  TERCEL_CHECK(n < int64_t{1} << 32, NotImplemented, op, ": at most 2^32 - 1 elements along the dim, got ", n);
+  TERCEL_CHECK(n < int64_t{1} << 32, NotImplemented, op,
+               ": at most 2^32 - 1 elements along the dim, got ", n);
   const int last = x.dim() - 1;
-  const Tensor rows = x.dim() == 0 ? reshape(make_alias(x), {1}) : contiguous(transpose(make_alias(x), d, last));
+  const Tensor rows =
+      x.dim() == 0 ? reshape(make_alias(x), {1}) : contiguous(transpose(make_alias(x), d, last));
   Shape shape = rows.shape();
   const int64_t take = k > 0 ? k : n;
   shape[shape.size() - 1] = take;
-  const Tensor values = empty(shape, x.dtype(), x.device()), indices = empty(shape, DType::i64, x.device());
+  const Tensor values = empty(shape, x.dtype(), x.device()),
+               indices = empty(shape, DType::i64, x.device());
   SortArgs args{};
   args.n = n;
   args.rows = n > 0 ? rows.numel() / n : 0;
@@ -84,12 +88,15 @@ Tensor msort(const Tensor& x) { return std::get<0>(sort(x, 0)); }
 ValuesIndices topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool) {
   const int d = normalize_dim(dim, x.dim(), "topk");
   const int64_t n = x.dim() == 0 ? 1 : x.size(d);
-  TERCEL_CHECK(k >= 0 && k <= n, Value, "topk: k must be in [0, ", n, "] (size of dim ", d, "), got ", k);
+  TERCEL_CHECK(k >= 0 && k <= n, Value, "topk: k must be in [0, ", n, "] (size of dim ", d,
+               "), got ", k);
   ValuesIndices result;
   if (k == 0) {
     Shape shape = x.shape();
-    if (x.dim() > 0) shape[d] = 0;
-    else shape = {0};
+    if (x.dim() > 0)
+      shape[d] = 0;
+    else
+      shape = {0};
     result = {empty(shape, x.dtype()), empty(shape, DType::i64)};
   } else {
     result = ordered(x, d, k, largest, "topk");
@@ -101,7 +108,8 @@ ValuesIndices topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool) 
 ValuesIndices kthvalue(const Tensor& x, int64_t k, int64_t dim, bool keepdim) {
   const int d = normalize_dim(dim, x.dim(), "kthvalue");
   const int64_t n = x.dim() == 0 ? 1 : x.size(d);
-  TERCEL_CHECK(k >= 1 && k <= n, Value, "kthvalue: k must be in [1, ", n, "] (size of dim ", d, "), got ", k);
+  TERCEL_CHECK(k >= 1 && k <= n, Value, "kthvalue: k must be in [1, ", n, "] (size of dim ", d,
+               "), got ", k);
   auto [values, indices] = topk(x, k, d, false);
   if (x.dim() == 0) return {values, indices};
   values = narrow(values, d, k - 1, 1);

@@ -1,10 +1,12 @@
-// LSD radix sort on order-preserving integer keys, and selection of the first k by a rising threshold.
+// LSD radix sort on order-preserving integer keys, and selection of the first k by a rising
+// threshold.
 //
-// A value of at most 32 bits becomes (key << 32 | index), so one 8-byte word moves per element and pass; a
-// 64-bit value keeps key and index apart. Floats: the sign-magnitude bits folded to unsigned order, -0 as +0,
-// every NaN as the largest key; descending complements the key, which keeps equal elements in index order.
-// Passes whose digit is the same everywhere are skipped (small integers, similar exponents). A single long
-// row is cut into one part per thread: each part scatters to its own slots, so the result is the same.
+// A value of at most 32 bits becomes (key << 32 | index), so one 8-byte word moves per element and
+// pass; a 64-bit value keeps key and index apart. Floats: the sign-magnitude bits folded to
+// unsigned order, -0 as +0, every NaN as the largest key; descending complements the key, which
+// keeps equal elements in index order. Passes whose digit is the same everywhere are skipped (small
+// integers, similar exponents). A single long row is cut into one part per thread: each part
+// scatters to its own slots, so the result is the same.
 #include <string.h>
 
 #include "core/parallel.h"
@@ -23,7 +25,8 @@ TERCEL_INLINE auto encode(T v) {
     uint64_t u;
     __builtin_memcpy(&u, &v, 8);
     u = v == 0 ? 0 : u;
-    const uint64_t key = u ^ (static_cast<uint64_t>(static_cast<int64_t>(u) >> 63) | 0x8000000000000000ull);
+    const uint64_t key =
+        u ^ (static_cast<uint64_t>(static_cast<int64_t>(u) >> 63) | 0x8000000000000000ull);
     return v != v ? ~uint64_t{0} : key;
   } else if constexpr (std::is_same_v<T, int64_t>) {
     return static_cast<uint64_t>(v) ^ 0x8000000000000000ull;
@@ -31,8 +34,9 @@ TERCEL_INLINE auto encode(T v) {
     return static_cast<uint32_t>(v);
   } else if constexpr (std::is_integral_v<T>) {
     // Shifted to non-negative within the type's own width: the upper digits stay constant.
-    return sizeof(T) == 4 ? static_cast<uint32_t>(v) ^ 0x80000000u
-                          : static_cast<uint32_t>(static_cast<int32_t>(v) + (1 << (8 * sizeof(T) - 1)));
+    return sizeof(T) == 4
+               ? static_cast<uint32_t>(v) ^ 0x80000000u
+               : static_cast<uint32_t>(static_cast<int32_t>(v) + (1 << (8 * sizeof(T) - 1)));
   } else {
     const float f = static_cast<float>(v);
     uint32_t u = detail::float_bits(f);
@@ -48,7 +52,9 @@ struct Narrow {  // (key << 32 | index)
   uint64_t* at;
   TERCEL_INLINE uint64_t key(int64_t i) const { return at[i] >> 32; }
   TERCEL_INLINE uint32_t index(int64_t i) const { return static_cast<uint32_t>(at[i]); }
-  TERCEL_INLINE void set(int64_t i, uint64_t key, uint32_t index) const { at[i] = key << 32 | index; }
+  TERCEL_INLINE void set(int64_t i, uint64_t key, uint32_t index) const {
+    at[i] = key << 32 | index;
+  }
   TERCEL_INLINE void move(int64_t i, const Narrow& from, int64_t j) const { at[i] = from.at[j]; }
   static Narrow place(char* p, int64_t) { return {reinterpret_cast<uint64_t*>(p)}; }
 };
@@ -61,7 +67,9 @@ struct Wide {
     keys[i] = key;
     indices[i] = index;
   }
-  TERCEL_INLINE void move(int64_t i, const Wide& from, int64_t j) const { set(i, from.keys[j], from.indices[j]); }
+  TERCEL_INLINE void move(int64_t i, const Wide& from, int64_t j) const {
+    set(i, from.keys[j], from.indices[j]);
+  }
   static Wide place(char* p, int64_t n) {
     return {reinterpret_cast<uint64_t*>(p), reinterpret_cast<uint32_t*>(p + n * 8)};
   }
@@ -72,9 +80,11 @@ TERCEL_INLINE void part_range(int64_t n, int parts, int part, int64_t* begin, in
   *end = n * (part + 1) / parts;
 }
 
-// One pass on digit (key >> shift) of kBits bits. Returns false (nothing moved) if all digits are equal.
+// One pass on digit (key >> shift) of kBits bits. Returns false (nothing moved) if all digits are
+// equal.
 template <int kBits, class E>
-bool radix_pass(const E& from, const E& to, int64_t n, int shift, int parts, uint32_t (*count)[1 << 11]) {
+bool radix_pass(const E& from, const E& to, int64_t n, int shift, int parts,
+                uint32_t (*count)[1 << 11]) {
   constexpr uint64_t kMask = (1u << kBits) - 1;
   parallel_for(parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t p = first; p < last; ++p) {
@@ -147,13 +157,18 @@ void sort_row(const SortArgs& s, int64_t row, char* area, int parts) {
   const T* src = static_cast<const T*>(s.src) + row * s.n;
   const int64_t n = s.n;
   const E a = E::place(area, n), b = E::place(area + n * (kIsWide<T> ? 12 : 8) / 8 * 8 + 64, n);
-  constexpr int kKeyBits = sizeof(T) == 8 ? 64 : std::is_integral_v<T> ? 8 * static_cast<int>(sizeof(T)) : 32;
-  const uint64_t flip = !s.descending ? 0 : kKeyBits == 64 ? ~uint64_t{0} : (uint64_t{1} << (kKeyBits % 64)) - 1;
+  constexpr int kKeyBits = sizeof(T) == 8          ? 64
+                           : std::is_integral_v<T> ? 8 * static_cast<int>(sizeof(T))
+                                                   : 32;
+  const uint64_t flip = !s.descending    ? 0
+                        : kKeyBits == 64 ? ~uint64_t{0}
+                                         : (uint64_t{1} << (kKeyBits % 64)) - 1;
   parallel_for(parts, 1, [&](int64_t first, int64_t last) {
     for (int64_t p = first; p < last; ++p) {
       int64_t begin, end;
       part_range(n, parts, static_cast<int>(p), &begin, &end);
-      for (int64_t i = begin; i < end; ++i) a.set(i, encode(src[i]) ^ flip, static_cast<uint32_t>(i));
+      for (int64_t i = begin; i < end; ++i)
+        a.set(i, encode(src[i]) ^ flip, static_cast<uint32_t>(i));
     }
   });
   const E sorted = sort_entries(a, b, n, kKeyBits, parts);
@@ -195,10 +210,12 @@ void sort(const SortArgs& s) {
   });
 }
 
-// ---- selection -----------------------------------------------------------------------------------------
-// Entries are (key << 32 | ~index): larger is better, ties go to the smaller index, all are distinct.
+// ---- selection
+// ----------------------------------------------------------------------------------------- Entries
+// are (key << 32 | ~index): larger is better, ties go to the smaller index, all are distinct.
 
-// Moves the k largest of v[0, n) to the front (quickselect, median of three; narrow ranges by insertion).
+// Moves the k largest of v[0, n) to the front (quickselect, median of three; narrow ranges by
+// insertion).
 void select_largest(uint64_t* v, int64_t n, int64_t k) {
   int64_t low = 0, high = n;
   while (high - low > 16) {
@@ -214,9 +231,12 @@ void select_largest(uint64_t* v, int64_t n, int64_t k) {
         v[j--] = t;
       }
     }
-    if (k <= j + 1) high = j + 1;
-    else if (k >= i) low = i;
-    else return;
+    if (k <= j + 1)
+      high = j + 1;
+    else if (k >= i)
+      low = i;
+    else
+      return;
     if (k <= low) return;
   }
   for (int64_t i = low + 1; i < high; ++i) {
@@ -285,9 +305,9 @@ void select_row(const SortArgs& s, int64_t row, char* area) {
 }
 
 void select(const SortArgs& s) {
-  visit<float, f16, bf16, TERCEL_FP8, int8_t, uint8_t, int16_t, int32_t, bool>(s.dtype, "topk", [&]<class T>() {
-    for_rows(s, [&](int64_t r, char* area) { select_row<T>(s, r, area); });
-  });
+  visit<float, f16, bf16, TERCEL_FP8, int8_t, uint8_t, int16_t, int32_t, bool>(
+      s.dtype, "topk",
+      [&]<class T>() { for_rows(s, [&](int64_t r, char* area) { select_row<T>(s, r, area); }); });
 }
 
 }  // namespace
