@@ -17,11 +17,10 @@ MAX_LINES = 800
 
 def files() -> list[Path]:
     """Files under version control; every source file where there is no git."""
-    if shutil.which("git") and (ROOT / ".git").exists():
-        out = subprocess.run(
-            ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        return [ROOT / p for p in out.stdout.split("\0") if p and (ROOT / p).is_file()]
+    if shutil.which("git"):
+        out = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+        if out.returncode == 0 and out.stdout:
+            return [ROOT / p for p in out.stdout.split("\0") if p and (ROOT / p).is_file()]
     folders = ("csrc", "python", "tests", "bench", "examples", "docs")
     return [
         p
