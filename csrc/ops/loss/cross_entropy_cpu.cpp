@@ -210,7 +210,7 @@ void run(const Args& a) {
                  [&](int64_t begin, int64_t end) { pass.rows(begin, end); });
     return;
   }
-  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  const int64_t width = tile_width(a.inner), tiles = (a.inner + width - 1) / width;
   parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t c = t % tiles * width;

@@ -3,7 +3,7 @@
 // Blocks of kVarBlock elements, each read twice while in the cache: mean m from a first sum, then
 // sums of d = x - m and d^2; M2 = sum d^2 - (sum d)^2 / n corrects the rounding of m. Blocks are
 // combined in index order in float64: delta = mean_b - mean, M2 += M2_b + delta^2 n n_b / (n + n_b)
-// (Chan, Golub, LeVeque 1979). A block of columns is a tile of kVarBlock rows.
+// (Chan, Golub, LeVeque 1979). A block of columns is a tile of kColumnBlock rows.
 #include "ops/reduce/reduce_iter.h"
 
 namespace tercel {
@@ -126,8 +126,10 @@ void var_rows(const VarArgs& a, const Loader<A>& loader) {
 }
 
 // Rows are taken 16 at a time, so that the chain of sums over a block is 64 long.
-constexpr int64_t kVarWidth = 128;
+constexpr int64_t kVarWidth = 256;
 constexpr int64_t kVarRows = 16;
+constexpr int64_t kColumnBlock =
+    32;  // rows per block: more would not stay in the cache at a stride of 2^k
 
 // f(column, x, rows) for each vector of columns, where x(r) is its value in row r.
 template <class A, class F>
@@ -154,13 +156,14 @@ void var_columns(const VarArgs& a, const Loader<A>& loader) {
   parallel_for(outer * tiles, grain_of(width * g.n), [&](int64_t begin, int64_t end) {
     alignas(64) A converted[kVarRows * kVarWidth];
     alignas(64) A s[kVarWidth], m[kVarWidth], d[kVarWidth], q[kVarWidth];
-    Moments total[kVarWidth];
+    alignas(64) double mean_so_far[kVarWidth], m2_so_far[kVarWidth];
     int64_t offsets[kVarRows];
     for (int64_t t = begin; t < end; ++t) {
       const int64_t o = t / tiles, c0 = t % tiles * width, w = min64(width, inner - c0);
       const int64_t base = loader.column_base(o) + c0;
-      for (int64_t b0 = 0; b0 < g.n; b0 += kVarBlock) {
-        const int64_t n = min64(kVarBlock, g.n - b0);
+      for (int64_t c = 0; c < kVarWidth; ++c) mean_so_far[c] = m2_so_far[c] = 0;
+      for (int64_t b0 = 0; b0 < g.n; b0 += kColumnBlock) {
+        const int64_t n = min64(kColumnBlock, g.n - b0);
         const auto pass = [&](auto f) TERCEL_LAMBDA_INLINE {
           for (int64_t r0 = 0; r0 < n; r0 += kVarRows) {
             const int64_t rows = min64(kVarRows, n - r0);
@@ -200,17 +203,16 @@ void var_columns(const VarArgs& a, const Loader<A>& loader) {
           (V::load(q + c) + sq).store(q + c);
         });
         const double n_b = static_cast<double>(n), before = static_cast<double>(b0);
+        const double total = before + n_b, part = n_b / total, factor = before * part;
         for (int64_t c = 0; c < w; ++c) {
           const double dc = static_cast<double>(d[c]);
           const double m2 = static_cast<double>(q[c]) - dc * dc / n_b;
-          const Moments block{static_cast<double>(m[c]) + dc / n_b, m2 < 0 ? 0 : m2};
-          if (b0 == 0)
-            total[c] = block;
-          else
-            combine(before, n_b, block.mean, block.m2, &total[c].mean, &total[c].m2);
+          const double delta = static_cast<double>(m[c]) + dc / n_b - mean_so_far[c];
+          mean_so_far[c] += delta * part;
+          m2_so_far[c] += (m2 < 0 ? 0 : m2) + delta * delta * factor;
         }
       }
-      for (int64_t c = 0; c < w; ++c) write(o * inner + c0 + c, total[c]);
+      for (int64_t c = 0; c < w; ++c) write(o * inner + c0 + c, {mean_so_far[c], m2_so_far[c]});
     }
   });
 }

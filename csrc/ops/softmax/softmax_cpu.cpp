@@ -1,7 +1,7 @@
 // Kernels of softmax, log_softmax, their gradients, and logsumexp.
 //
 // A row goes through the cache three times (maximum, exponentials and their sum, scaling) but is
-// read from memory once; along another dim a tile of columns takes the role of the row. 16-bit
+// read from memory once; along another dim a tile of columns is read twice. 16-bit
 // inputs compute the exponential twice rather than round it in between. Work is split over rows or
 // tiles.
 #include "ops/softmax/softmax_kernels.h"
@@ -46,37 +46,18 @@ void softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t width,
   using V = ComputeVec<T>;
   using S = ComputeScalar<T>;
   ColumnStats<S> s;
-  column_max(x, n, stride, width, s.max);
-  const auto e = [&](int64_t r, int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
-    return exp_of(load_lanes<V>(x + r * stride + c, lanes) - V::load(s.max + c));
-  };
-  constexpr bool kKeep = std::is_same_v<T, S>;
-  if (kKeep && !log) {
-    column_sum<V>(n, width, s.sum, [&](int64_t r, int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      const V v = e(r, c, lanes);
-      store_lanes(v, y + r * stride + c, lanes);
-      return v;
-    });
-  } else {
-    column_sum<V>(n, width, s.sum, e);
-  }
-  for (int c = 0; c < kTile; c += V::size) {
-    const V total = V::load(s.sum + c);
+  column_stats(x, n, stride, width, &s);
+  for (int64_t c = 0; c < width; c += V::size) {
+    const V m = V::load(s.max + c);
+    // An infinite maximum makes the whole column NaN, as it does a row.
+    const V total = select(m - m == V(0), V::load(s.sum + c), V(static_cast<S>(NAN)));
     (log ? simd::log(total) : V(1) / total).store(s.sum + c);
   }
   for (int64_t r = 0; r < n; ++r) {
     row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      const T* in = x + r * stride + c;
-      T* out = y + r * stride + c;
-      V v;
-      if (log) {
-        v = (load_lanes<V>(in, lanes) - V::load(s.max + c)) - V::load(s.sum + c);
-      } else if constexpr (kKeep) {
-        v = load_lanes<V>(out, lanes) * V::load(s.sum + c);
-      } else {
-        v = e(r, c, lanes) * V::load(s.sum + c);
-      }
-      store_lanes(v, out, lanes);
+      const V v = load_lanes<V>(x + r * stride + c, lanes) - V::load(s.max + c);
+      const V scale = V::load(s.sum + c);
+      store_lanes(log ? v - scale : exp_of(v) * scale, y + r * stride + c, lanes);
     });
   }
 }
@@ -91,7 +72,7 @@ void softmax_typed(const SoftmaxArgs& a) {
     });
     return;
   }
-  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  const int64_t width = tile_width(a.inner), tiles = (a.inner + width - 1) / width;
   parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t c = t % tiles * width, offset = t / tiles * a.n * a.inner + c;
@@ -154,7 +135,7 @@ void softmax_bwd_typed(const SoftmaxBwdArgs& a) {
     });
     return;
   }
-  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  const int64_t width = tile_width(a.inner), tiles = (a.inner + width - 1) / width;
   parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t c = t % tiles * width, offset = t / tiles * a.n * a.inner + c;
@@ -184,7 +165,7 @@ void logsumexp_typed(const LogSumExpArgs& a) {
     });
     return;
   }
-  const int64_t width = tile_width(a.n, a.inner), tiles = (a.inner + width - 1) / width;
+  const int64_t width = tile_width(a.inner), tiles = (a.inner + width - 1) / width;
   parallel_for(a.outer * tiles, softmax_grain(a.n * width), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t c = t % tiles * width, o = t / tiles;

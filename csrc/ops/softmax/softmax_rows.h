@@ -169,47 +169,96 @@ TERCEL_INLINE LogSum<ComputeScalar<T>> row_logsumexp(const T* x, int64_t n) {
 // ---- columns: a tile of up to kTile columns, n rows `stride` apart
 // ----------------------------------
 
-constexpr int kTile = 64;
+// Wide tiles read whole stretches of each row: a narrow tile of many rows would be kept in the
+// cache between passes only if the row stride were not a multiple of a large power of two, which it
+// often is.
+constexpr int kTile = 512;
+constexpr int64_t kStatRows = 8;
 constexpr int64_t kBlockRows = 16;
-constexpr int64_t kSuperRows = 256;
+constexpr int64_t kSuperRows = 128;
 
 template <class S>
 struct ColumnStats {
   alignas(64) S max[kTile];
-  alignas(64) S sum[kTile];
+  alignas(64) S sum[kTile];  // of exp(x - shift), shift = finite_or_zero(max)
 };
 
+template <class V>
+TERCEL_INLINE int64_t padded_width(int64_t width) {
+  return (width + V::size - 1) / V::size * V::size;
+}
+template <class V>
+TERCEL_INLINE V finite_or_zero_of(V m) {
+  return select(m - m == V(0), m, V(0));
+}
+
+// One read of the tile, kStatRows rows at a time: when the maximum grows, the sum so far is
+// rescaled (Milakov and Gimelshein, 2018).
 template <class T>
-TERCEL_INLINE void column_max(const T* x, int64_t n, int64_t stride, int64_t width,
-                              ComputeScalar<T>* m) {
+TERCEL_INLINE void column_stats(const T* x, int64_t n, int64_t stride, int64_t width,
+                                ColumnStats<ComputeScalar<T>>* stats) {
   using V = ComputeVec<T>;
-  for (int c = 0; c < kTile; ++c) m[c] = -static_cast<ComputeScalar<T>>(INFINITY);
-  for (int64_t r = 0; r < n; ++r) {
+  using S = ComputeScalar<T>;
+  alignas(64) S super[kTile];
+  const int64_t padded = padded_width<V>(width);
+  for (int64_t c = 0; c < padded; ++c) {
+    stats->max[c] = -static_cast<S>(INFINITY);
+    stats->sum[c] = super[c] = 0;
+  }
+  for (int64_t r0 = 0; r0 < n; r0 += kStatRows) {
+    const int64_t rows = n - r0 < kStatRows ? n - r0 : kStatRows;
+    const bool flush = (r0 + rows) % kSuperRows == 0 || r0 + rows == n;
     row_each<V>(width, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
-      max_or_second(load_lanes<V>(x + r * stride + c, lanes), V::load(m + c)).store(m + c);
+      const T* at = x + r0 * stride + c;
+      V v[kStatRows];
+      const V old = V::load(stats->max + c);
+      V m = old;
+      for (int64_t r = 0; r < rows; ++r) {
+        v[r] = load_lanes<V>(at + r * stride, lanes);
+        m = max_or_second(v[r], m);
+      }
+      const V shift = finite_or_zero_of(m);
+      V total = V::load(stats->sum + c), part = V::load(super + c);
+      const auto grown = m > old;
+      if (any(grown)) {
+        const V scale = select(grown, exp_of(old - shift), V(1));
+        total = total * scale;
+        part = part * scale;
+        m.store(stats->max + c);
+      }
+      V block(0);
+      for (int64_t r = 0; r < rows; ++r) block = block + exp_of(v[r] - shift);
+      part = part + block;
+      if (flush) {
+        total = total + part;
+        part = V(0);
+      }
+      total.store(stats->sum + c);
+      part.store(super + c);
     });
   }
 }
 
-// total[c] = sum over rows of f(row, column, lanes): chains of 16 rows, of 16 such blocks, and of
+// total[c] = sum over rows of f(row, column, lanes): chains of 16 rows, of 8 such blocks, and of
 // those.
 template <class V, class F>
 TERCEL_INLINE void column_sum(int64_t n, int64_t width, typename V::Scalar* total, F f) {
   using S = typename V::Scalar;
   alignas(64) S super[kTile];
   alignas(64) S block[kTile];
-  for (int c = 0; c < kTile; ++c) total[c] = super[c] = 0;
+  const int64_t padded = padded_width<V>(width);
+  for (int64_t c = 0; c < padded; ++c) total[c] = super[c] = 0;
   for (int64_t r0 = 0; r0 < n; r0 += kBlockRows) {
     const int64_t r1 = r0 + kBlockRows < n ? r0 + kBlockRows : n;
-    for (int c = 0; c < kTile; ++c) block[c] = 0;
+    for (int64_t c = 0; c < padded; ++c) block[c] = 0;
     for (int64_t r = r0; r < r1; ++r) {
       row_each<V>(width, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
         (V::load(block + c) + f(r, c, lanes)).store(block + c);
       });
     }
-    for (int c = 0; c < kTile; ++c) super[c] += block[c];
+    for (int64_t c = 0; c < padded; ++c) super[c] += block[c];
     if (r1 % kSuperRows == 0 || r1 == n) {
-      for (int c = 0; c < kTile; ++c) {
+      for (int64_t c = 0; c < padded; ++c) {
         total[c] += super[c];
         super[c] = 0;
       }
@@ -222,22 +271,15 @@ template <class T>
 TERCEL_INLINE void column_logsumexp(const T* x, int64_t n, int64_t stride, int64_t width,
                                     ComputeScalar<T>* shift, ComputeScalar<T>* log_total) {
   using V = ComputeVec<T>;
-  using S = ComputeScalar<T>;
-  alignas(64) S total[kTile];
-  column_max(x, n, stride, width, shift);
-  for (int c = 0; c < kTile; ++c) shift[c] = finite_or_zero(shift[c]);
-  column_sum<V>(n, width, total,
-                [&](int64_t r, int64_t c, int64_t lanes) __attribute__((always_inline)) {
-                  return exp_of(load_lanes<V>(x + r * stride + c, lanes) - V::load(shift + c));
-                });
-  for (int c = 0; c < kTile; c += V::size) simd::log(V::load(total + c)).store(log_total + c);
+  ColumnStats<ComputeScalar<T>> stats;
+  column_stats(x, n, stride, width, &stats);
+  for (int64_t c = 0; c < width; c += V::size) {
+    finite_or_zero_of(V::load(stats.max + c)).store(shift + c);
+    simd::log(V::load(stats.sum + c)).store(log_total + c);
+  }
 }
 
-// Columns per task: enough rows of them stay in the second-level cache between passes.
-TERCEL_INLINE int64_t tile_width(int64_t n, int64_t inner) {
-  const int64_t width = n > 4096 ? 16 : kTile;
-  return width < inner ? width : inner;
-}
+TERCEL_INLINE int64_t tile_width(int64_t inner) { return kTile < inner ? kTile : inner; }
 TERCEL_INLINE int64_t softmax_grain(int64_t elements_per_task) {
   const int64_t grain = 8192 / (elements_per_task > 0 ? elements_per_task : 1);
   return grain > 0 ? grain : 1;
