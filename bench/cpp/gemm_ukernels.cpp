@@ -23,7 +23,7 @@ void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLe
     for (int64_t i = 0; i < t.numel(); ++i) t.data_as<T>()[i] = static_cast<T>(i % 7);
   }
   for (auto _ : state) {
-    kernel(kDepth, a.data(), b.data(), c.data(), nr, mr, nr, false);
+    kernel(kDepth, a.data(), b.data(), c.data(), nr, mr, nr, false, a.data());
     benchmark::ClobberMemory();
   }
   const double peak = roofline(sizeof(T) == 8 ? "fma_f64" : "fma_f32", 1 << 20, 0.05);

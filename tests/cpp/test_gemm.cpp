@@ -225,6 +225,9 @@ TEST(gemm_paths_keep_the_definition) {
     check_product<float>(600, 3, 700, 0, 1, 0, fused);
     check_product<float>(20, 777, 530, 0, 1, 0, fused);  // column chunks
     check_product<float>(20, 777, 530, 1, 0, 2, fused);
+    // Sums that cannot lie in the output, one k block and several, beyond the direct limit.
+    check_product<float>(200, 210, 200, 0, 0, 2, fused);
+    check_product<float>(200, 210, 520, 0, 1, 2, fused);
   }
 }
 

@@ -250,7 +250,8 @@ struct Packed {
   // Block in work: columns [jc, jc + nc), k [pc, pc + kc).
   int64_t jc, nc, pc, kc;
   const char* b_panels;
-  char* sums;  // of (0, jc); null: a tile at a time on the stack
+  char* sums;   // of (0, jc); null: a tile at a time on the stack
+  bool in_out;  // sums lie in the output
   int64_t ld;
   Grid grid;
 
@@ -271,16 +272,12 @@ struct Packed {
         const int64_t ahead = i / u.mr * kc * 16;
         const char* next = j + u.nr < j1 && ahead < panel ? b + panel + ahead : a;
         u.packed(kc, a + i * kc * es, b, c, c_ld, tm, tn, pc > 0, next);
-        if (last() && !(sums == g_out() && trivial(g.epilogue))) {
+        if (last() && !(in_out && trivial(g.epilogue))) {
           finish(g, c, c_ld, i0 + i, jc + j, tm, tn);
         }
       }
     }
   }
-  const char* g_out() const {
-    return sums_in_out(g) ? static_cast<const char*>(g.out) + jc * es : nullptr;
-  }
-
   void run_tasks(int64_t begin, int64_t end) const {
     const int64_t a_rows = grid.row_tiles * u.mr;
     const Workspace work(g.a.packed ? 0 : a_rows * kc * es);
@@ -318,7 +315,7 @@ void gemm_packed(const GemmArgs& g, bool serial) {
   for (int64_t jc = 0; jc < g.N; jc += nc_max) {
     const int64_t nc = std::min(nc_max, g.N - jc);
     const int64_t tiles_n = ceil_div(nc, u.nr);
-    Packed p{g, u, es, jc, nc, 0, 0, b_work.data(), nullptr, 0, {}};
+    Packed p{g, u, es, jc, nc, 0, 0, b_work.data(), nullptr, in_out, 0, {}};
     p.sums = in_out ? static_cast<char*>(g.out) + jc * es : sums_work.data();
     p.ld = in_out ? g.out_row_stride : nc_max;
     p.grid = make_grid(ceil_div(g.M, u.mr), tiles_n, std::max<int64_t>(1, choice.block.mc / u.mr),
