@@ -1,10 +1,15 @@
-"""The functions behind the layers: the C++ functions themselves, under PyTorch's names."""
+"""The functions behind the layers: the C++ functions themselves, under PyTorch's names.
+
+Only what takes Python callables is written here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .. import _core
+from .._core import Tensor
 
 _NAMES = frozenset(
     """
@@ -25,7 +30,7 @@ _NAMES = frozenset(
     cosine_similarity cross_entropy gaussian_nll_loss hinge_embedding_loss huber_loss kl_div
     l1_loss margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss
     multilabel_soft_margin_loss nll_loss pairwise_distance poisson_nll_loss smooth_l1_loss
-    soft_margin_loss triplet_margin_loss triplet_margin_with_distance_loss
+    soft_margin_loss triplet_margin_loss
     """.split()
 )
 
@@ -40,4 +45,33 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_NAMES)
+    return sorted({*_NAMES, *globals()})
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """``max(0, d(anchor, positive) - d(anchor, negative) + margin)`` with any distance of two tensors.
+
+    ``swap`` takes d(positive, negative) where it is smaller than d(anchor, negative); the default distance
+    is pairwise_distance. Raises ValueError for a margin <= 0 or an unknown reduction.
+    """
+    if margin <= 0:
+        raise ValueError(f"triplet_margin_with_distance_loss: margin must be greater than 0, got {margin}")
+    distance = distance_function if distance_function is not None else _core.pairwise_distance
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = _core.minimum(far, distance(positive, negative))
+    loss = (near - far + margin).clamp(min=0.0)
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"{reduction!r} is not a valid value for reduction")
+    return loss.mean() if reduction == "mean" else loss.sum()
