@@ -101,7 +101,8 @@ def define(name: str, doc: str | None, indent: str = "", method: bool = False) -
     if method:
         lines = list(
             dict.fromkeys(
-                re.sub(r"\(\w+: (Tensor( \| builtins\.float)?|typing\.Any)", "(self", x, count=1) for x in lines
+                re.sub(r"\(\w+: (Tensor( \| builtins\.float)?|typing\.Any)", "(self", x, count=1)
+                for x in lines
             )
         )
     if len(lines) == 1:

@@ -5,6 +5,7 @@ import threading
 import weakref
 
 import pytest
+
 import tercel
 from tercel.autograd import Function, gradcheck, gradgradcheck
 

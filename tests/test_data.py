@@ -9,6 +9,7 @@ from collections import Counter, namedtuple
 
 import numpy as np
 import pytest
+
 import tercel
 from tercel.utils.data import (
     BatchSampler,

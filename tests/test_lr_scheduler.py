@@ -6,6 +6,7 @@ import math
 import warnings
 
 import pytest
+
 import tercel
 from tercel import nn, optim
 from tercel.optim import lr_scheduler as L

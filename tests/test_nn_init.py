@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 import tercel
 from tercel import nn
 from tercel.nn import init

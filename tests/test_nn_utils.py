@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+
 import tercel
 from tercel import nn
 from tercel.nn.utils import parametrizations, parametrize

@@ -40,7 +40,9 @@ def conv2(s):
 def conv3(s):
     return [
         Sample((s.normal(1, 2, 4, 5, 6), s.normal(3, 2, 3, 3, 3), s.normal(3)), dict(padding=1)),
-        Sample((s.normal(1, 2, 3, 3, 4), s.normal(2, 1, 2, 1, 3)), dict(groups=2, stride=(2, 1, 1))),
+        Sample(
+            (s.normal(1, 2, 3, 3, 4), s.normal(2, 1, 2, 1, 3)), dict(groups=2, stride=(2, 1, 1))
+        ),
     ]
 
 

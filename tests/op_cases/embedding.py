@@ -12,7 +12,14 @@ def embedding(idx, weight, padding_idx=None, scale_grad_by_freq=False):
 def _table(s):
     return [
         Sample((s.ints(*shape, low=0, high=rows), s.normal(rows, dim)))
-        for shape, rows, dim in [((7,), 5, 16), ((), 3, 4), ((2, 3), 9, 33), ((0,), 4, 5), ((40,), 3, 65), ((6,), 1, 1)]
+        for shape, rows, dim in [
+            ((7,), 5, 16),
+            ((), 3, 4),
+            ((2, 3), 9, 33),
+            ((0,), 4, 5),
+            ((40,), 3, 65),
+            ((6,), 1, 1),
+        ]
     ]
 
 
@@ -22,7 +29,15 @@ case(
 )  # fmt: skip
 
 
-def bag(idx, weight, offsets=None, mode="mean", per_sample_weights=None, include_last_offset=False, padding_idx=None):
+def bag(
+    idx,
+    weight,
+    offsets=None,
+    mode="mean",
+    per_sample_weights=None,
+    include_last_offset=False,
+    padding_idx=None,
+):
     if idx.ndim == 2:
         starts = np.arange(len(idx) + 1) * idx.shape[1]
         idx = idx.reshape(-1)
@@ -39,19 +54,25 @@ def bag(idx, weight, offsets=None, mode="mean", per_sample_weights=None, include
 
 
 def bag_scale(idx, weight, offsets=None, mode="mean", **kw):
-    return np.maximum(1.0, np.abs(weight).max()) * max(1, idx.shape[-1] if idx.ndim == 2 else idx.size)
+    return np.maximum(1.0, np.abs(weight).max()) * max(
+        1, idx.shape[-1] if idx.ndim == 2 else idx.size
+    )
 
 
 def _bags(mode):
     def samples(s):
         out = [
             Sample((s.ints(4, 3, low=0, high=6), s.distinct(6, 17)), {"mode": mode}),
-            Sample((s.ints(9, low=0, high=6), s.distinct(6, 5), np.array([0, 2, 2, 7])), {"mode": mode}),
+            Sample(
+                (s.ints(9, low=0, high=6), s.distinct(6, 5), np.array([0, 2, 2, 7])), {"mode": mode}
+            ),
             Sample(
                 (s.ints(9, low=0, high=6), s.distinct(6, 5), np.array([0, 2, 5, 9])),
                 {"mode": mode, "include_last_offset": True},
             ),
-            Sample((s.ints(5, 4, low=0, high=3), s.distinct(3, 20)), {"mode": mode, "padding_idx": 1}),
+            Sample(
+                (s.ints(5, 4, low=0, high=3), s.distinct(3, 20)), {"mode": mode, "padding_idx": 1}
+            ),
         ]
         if mode == "sum":
             out.append(

@@ -88,7 +88,9 @@ def _rows_rstd(x, shape, weight=None, bias=None, eps=1e-5):
     return (1 / np.sqrt(x.var(axis=axes) + eps)).max()
 
 
-def _batch_rstd(x, mean=None, var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def _batch_rstd(
+    x, mean=None, var=None, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+):
     if not training:
         return (1 / np.sqrt(np.abs(var) + eps)).max()
     return (1 / np.sqrt(x.var(axis=(0, *range(2, x.ndim))) + eps)).max()
@@ -191,7 +193,9 @@ case(
 )  # fmt: skip
 case(
     "normalize",
-    lambda x, p=2.0, dim=1: x / np.maximum((np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p), 1e-12),
+    lambda x, p=2.0, dim=1: (
+        x / np.maximum((np.abs(x) ** p).sum(dim, keepdims=True) ** (1 / p), 1e-12)
+    ),
     lambda s: [Sample((s.normal(3, 5),)), Sample((s.distinct(2, 4, 3),), {"p": 3.0, "dim": -1})],
     tol=NORM,
 )

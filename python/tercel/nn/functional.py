@@ -64,7 +64,9 @@ def triplet_margin_with_distance_loss(
     is pairwise_distance. Raises ValueError for a margin <= 0 or an unknown reduction.
     """
     if margin <= 0:
-        raise ValueError(f"triplet_margin_with_distance_loss: margin must be greater than 0, got {margin}")
+        raise ValueError(
+            f"triplet_margin_with_distance_loss: margin must be greater than 0, got {margin}"
+        )
     distance = distance_function if distance_function is not None else _core.pairwise_distance
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
