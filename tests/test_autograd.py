@@ -122,7 +122,7 @@ def test_overwritten_saved_tensor_names_both_ops():
     y = x * 1
     z = (y * y).sum()
     y.add_(1)
-    with pytest.raises(RuntimeError, match=r"Mul\w*: .*overwritten in place by add_"):
+    with pytest.raises(RuntimeError, match=r"Mul\w*: .*overwritten in place by add"):
         z.backward()
 
 
@@ -462,7 +462,7 @@ def test_no_tensor_outlives_its_graph():
     before = tercel.memory_stats()["num_live"]
     for _ in range(50):
         x = tercel.ones(8, requires_grad=True)
-        y = (x * 2).exp()
+        y = (x * 2).sin()
         y.mul_(3)
         y[2:].add_(x[:6])
         (y * y).sum().backward()

@@ -97,7 +97,7 @@ def test_assignment_errors():
         m.state = 3
     with pytest.raises(KeyError, match="already exists"):
         m.register_buffer("weight", tercel.zeros(1))
-    with pytest.raises(KeyError, match=r"can't contain"):
+    with pytest.raises(KeyError, match="t contain"):
         m.register_parameter("a.b", None)
     with pytest.raises(KeyError, match="empty"):
         m.add_module("", nn.ReLU())

@@ -210,17 +210,24 @@ void Saved::save_output(const Tensor& t, uint32_t index) {
   is_output_ = true;
 }
 
+namespace {
+// Stands in for a tensor that was released: `defined()` stays true, so that a node cannot mistake a freed
+// graph for an input that was never saved.
+const Tensor& released() {
+  static const Tensor* tombstone = new Tensor(empty({0}, DType::u8));  // leaked: threads may outlive main
+  return *tombstone;
+}
+}  // namespace
+
 void Saved::reset() {
-  data_.reset();
+  if (data_.defined()) data_ = released();
   history_.reset();
 }
 
 Tensor Saved::get(Node& node) const {
-  if (!data_.defined()) {
-    TERCEL_CHECK(!(saved_ && node.saved_released), Runtime, node.name(),
-                 ": backward through a graph that was already freed; pass retain_graph=True to the first backward");
-    return {};
-  }
+  if (!data_.defined()) return {};
+  TERCEL_CHECK(!data_.is_same(released()), Runtime, node.name(),
+               ": backward through a graph that was already freed; pass retain_graph=True to the first backward");
   TERCEL_CHECK(data_.version() == version_, Runtime, node.name(), ": a tensor of shape ", data_.shape(),
                " saved for backward was overwritten in place by ", data_.storage()->last_writer(), " (version ",
                data_.version(), ", saved at version ", version_, ")",

@@ -157,6 +157,8 @@ Tensor make_view(const Tensor& t, const Shape& shape, const Strides& strides, in
   if (grad_enabled()) {
     view.impl()->base = impl->base.defined() ? impl->base : t;
     view.impl()->view_version = impl->storage->version();
+    // Its base may join the graph later (core/autograd.cpp, stale_view).
+    if (is_float(impl->dtype)) autograd_meta(view);
   }
   return view;
 }
