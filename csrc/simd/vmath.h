@@ -28,20 +28,30 @@ TERCEL_INLINE VecD scale_by_power(VecD y, VecD k) {  // |k| <= 2000
   return y * as_double(shift_left<52>(first)) * as_double(shift_left<52>(second));
 }
 
-// Hot in softmax, so wholly in float32: e^x = 2^k e^r, r = x - k ln2, degree 7. `high` is exact and
-// the rounding of r matters only in the small quadratic part; 0.8 ulp.
-TERCEL_INLINE VecF exp(VecF x) {
+// e^x = 2^k (1 + q): x = k ln2 + r, q = e^r - 1 to 2^-26, degree 7, wholly in float32. `high` is
+// exact and the rounding of r matters only in the small quadratic part.
+struct ExpPartsF {
+  VecI k;
+  VecF q;
+};
+TERCEL_INLINE ExpPartsF exp_parts(VecF x) {
   constexpr float kMagic = 0x1.8p23f;
   static constexpr float c[] = {0.5f,         0.16666667f,  0.041666465f,
                                 0.008333311f, 0.001393365f, 0.00019890991f};
-  const VecF clamped = min_or_second(VecF(89.0f), max_or_second(VecF(-104.0f), x));
-  const VecF shifted = fma(clamped, VecF(1.44269504f), VecF(kMagic));
+  const VecF shifted = fma(x, VecF(1.44269504f), VecF(kMagic));
   const VecF k = shifted - VecF(kMagic);
-  const VecF high = fnma(k, VecF(0.693145752f), clamped);
+  const VecF high = fnma(k, VecF(0.693145752f), x);
   const VecF low = k * VecF(1.42860677e-6f);
   const VecF r = high - low;
-  const VecF p = (high + fma(r * r, poly(r, c), -low)) + VecF(1.0f);
-  return scale_by_power(p, as_int(shifted) - as_int(VecF(kMagic)));
+  return {as_int(shifted) - as_int(VecF(kMagic)), high + fma(r * r, poly(r, c), -low)};
+}
+TERCEL_INLINE VecF power_of_two(VecI k) {
+  return as_float(shift_left<23>(k + VecI(127)));
+}  // |k| <= 126
+// 0.8 ulp
+TERCEL_INLINE VecF exp(VecF x) {
+  const ExpPartsF e = exp_parts(min_or_second(VecF(89.0f), max_or_second(VecF(-104.0f), x)));
+  return scale_by_power(e.q + VecF(1.0f), e.k);
 }
 TERCEL_INLINE VecD exp(VecD x) {
   const VecD clamped = clamp_keep_nan(x, -746.0, 710.0);
@@ -132,15 +142,48 @@ TERCEL_INLINE Wide sigmoid_wide(Wide t) {
   const Wide n = map(t, e, [](VecD v, VecD w) { return select(v < VecD(0.0), w, VecD(1.0)); });
   return map(n, r, [](VecD v, VecD w) { return v * w; });
 }
-TERCEL_INLINE VecF sigmoid(VecF x) { return narrow(sigmoid_wide(widen(x))); }
+// In float32 with the rounding errors of 1 + e and of the quotient fed back: y + correction, 0.6
+// ulp.
+struct SigmoidParts {
+  VecF y, correction;
+};
+TERCEL_INLINE SigmoidParts sigmoid_parts(VecF x) {  // x >= -86 or NaN
+  const ExpPartsF p = exp_parts(-min_or_second(VecF(86.0f), abs(x)));
+  const VecF scale = power_of_two(p.k), tail = scale * p.q;  // e = scale + tail
+  const VecF base = scale + VecF(1.0f), s = base + tail;
+  const VecF s_low = tail - (s - base) + (scale - (base - VecF(1.0f)));
+  const VecF e = scale + tail, e_low = tail - (e - scale);
+  const auto negative = x < VecF(0.0f);
+  const VecF n = select(negative, e, VecF(1.0f)), n_low = select(negative, e_low, VecF(0.0f));
+  const VecF y = n / s;
+  const VecF residual = fnma(y, s, n) + fnma(y, s_low, n_low);
+  return {y, residual * fnma(s, VecF(0.4857f), VecF(1.4571f))};  // 1 / s on [1, 2] to 6 %
+}
+// Below -86 the result is nearly subnormal; those lanes are recomputed in double.
+TERCEL_INLINE VecF sigmoid(VecF x) {
+  const SigmoidParts p = sigmoid_parts(x);
+  const VecF y = p.y + p.correction;
+  const auto tiny = x < VecF(-86.0f);
+  if (any(tiny)) [[unlikely]]
+    return select(tiny, narrow(sigmoid_wide(widen(x))), y);
+  return y;
+}
 TERCEL_INLINE VecD sigmoid(VecD x) {
   const VecD e = exp(-abs(x));
   return select(x < VecD(0.0), e, VecD(1.0)) / (VecD(1.0) + e);
 }
 // x sigmoid(x); the limit at -infinity is 0
 TERCEL_INLINE VecF silu(VecF x) {
-  const Wide t = map(widen(x), [](VecD v) { return max_or_second(VecD(-600.0), v); });
-  return narrow(map(t, sigmoid_wide(t), [](VecD v, VecD s) { return v * s; }));
+  const SigmoidParts p = sigmoid_parts(x);
+  const VecF t = x * p.y;
+  const VecF y = t + fma(x, p.correction, fma(x, p.y, -t));
+  const auto special = !(abs(x) < VecF(80.0f));
+  if (any(special)) [[unlikely]] {
+    const Wide w = map(widen(x), [](VecD v) { return max_or_second(VecD(-600.0), v); });
+    return select(special, narrow(map(w, sigmoid_wide(w), [](VecD v, VecD s) { return v * s; })),
+                  y);
+  }
+  return y;
 }
 TERCEL_INLINE VecD silu(VecD x) {
   const VecD t = max_or_second(VecD(-1e300), x);
@@ -155,13 +198,23 @@ TERCEL_INLINE VecF softplus(VecF x) {
 }
 TERCEL_INLINE VecD softplus(VecD x) { return maximum(x, VecD(0.0)) + log1p(exp(-abs(x))); }
 
-// tanh |x| = m / (m + 2), m = e^(2|x|) - 1
+// tanh |x| = 1 - d, d = 2 / (e^(2|x|) + 1) with the roundings of sum and quotient fed back; an odd
+// polynomial below 0.64. 0.9 ulp.
 TERCEL_INLINE VecF tanh(VecF x) {
-  const Wide m =
-      map(widen(abs(x)), [](VecD v) { return expm1_f(min_or_second(VecD(20.0), v + v)); });
-  const Wide r = reciprocal(map(m, [](VecD v) { return v + VecD(2.0); }));
-  return copysign(narrow(map(m, r, [](VecD v, VecD w) { return v * w; })), x);
+  static constexpr float c[] = {-0.333333331f, 0.133332964f,    -0.0539575951f,
+                                0.0217557003f, -0.00830169536f, 0.00224600369f};
+  const VecF a = min_or_second(VecF(10.0f), abs(x));
+  const ExpPartsF p = exp_parts(a + a);
+  const VecF scale = power_of_two(p.k), base = scale + VecF(1.0f), tail = scale * p.q;
+  const VecF s = base + tail, s_low = tail - (s - base);
+  const VecF d = VecF(2.0f) / s;
+  const VecF residual = fnma(d, s_low, fnma(d, s, VecF(2.0f)));
+  const VecF far = VecF(1.0f) - fma(residual * d, VecF(0.5f), d);
+  const VecF z = x * x;
+  const VecF near = fma(a * z, poly(z, c), a);
+  return copysign(select(a < VecF(0.64f), near, far), x);
 }
+// (e^(2|x|) - 1) / (e^(2|x|) + 1)
 TERCEL_INLINE VecD tanh(VecD x) {
   const VecD m = expm1(min_or_second(VecD(44.0), abs(x) + abs(x)));
   return copysign(m / (m + VecD(2.0)), x);
@@ -243,28 +296,31 @@ TERCEL_INLINE VecD sin_quadrant(VecD x) {
   const VecD y = select((q & VecL(1)) == VecL(0), sin_poly(p.r), cos_poly(p.r));
   return as_double(as_int(y) ^ shift_left<62>(q & VecL(2)));
 }
-TERCEL_INLINE auto is_huge_angle(VecF x) { return !(abs(x) < VecF(0x1p30f)); }
+// Angles from 2^30 on go to the C library, lane by lane: a lane's result never depends on its
+// neighbours.
+template <class F>
+TERCEL_INLINE VecF with_huge_angles(VecF x, VecF y, F scalar) {
+  const auto huge = !(abs(x) < VecF(0x1p30f));
+  if (any(huge)) [[unlikely]]
+    return select(huge, by_lane(x, scalar), y);
+  return y;
+}
 TERCEL_INLINE VecF sin(VecF x) {
-  if (any(is_huge_angle(x))) [[unlikely]]
-    return by_lane(x, [](double v) { return ::sin(v); });
   const VecF y = in_double(x, [](VecD v) { return sin_quadrant<0>(v); });
-  return select(x == VecF(0.0f), x, y);
+  return with_huge_angles(x, select(x == VecF(0.0f), x, y), [](double v) { return ::sin(v); });
 }
 TERCEL_INLINE VecF cos(VecF x) {
-  if (any(is_huge_angle(x))) [[unlikely]]
-    return by_lane(x, [](double v) { return ::cos(v); });
-  return in_double(x, [](VecD v) { return sin_quadrant<1>(v); });
+  const VecF y = in_double(x, [](VecD v) { return sin_quadrant<1>(v); });
+  return with_huge_angles(x, y, [](double v) { return ::cos(v); });
 }
 TERCEL_INLINE VecF tan(VecF x) {
-  if (any(is_huge_angle(x))) [[unlikely]]
-    return by_lane(x, [](double v) { return ::tan(v); });
   const VecF y = in_double(x, [](VecD v) {
     const Quadrant p = reduce_half_pi(v);
     const VecD s = sin_poly(p.r), c = cos_poly(p.r);
     const auto even = (p.quadrant & VecL(1)) == VecL(0);
     return select(even, s, -c) / select(even, c, s);
   });
-  return select(x == VecF(0.0f), x, y);
+  return with_huge_angles(x, select(x == VecF(0.0f), x, y), [](double v) { return ::tan(v); });
 }
 
 // (atan(t) / t - 1) / t^2, |t| <= tan(pi/8), 2^-39
@@ -371,14 +427,27 @@ TERCEL_INLINE VecF erf(VecF x) {
   });
   return copysign(y, x);
 }
-// x / 2 erfc(-x / sqrt(2)): no cancellation in the left tail
+// erfcx(a) = r P((a - 3) r), r = 1 / (a + 3), a in [0, 10.3], in float32: 2^-22
+TERCEL_INLINE VecF erfcx_positive(VecF a) {
+  static constexpr float c[] = {1.07400691f,      -0.883394489f,    0.59022838f,     -0.310465944f,
+                                0.119528008f,     -0.0268406713f,   -0.00122206977f, 0.00308496267f,
+                                -0.000488118908f, -0.000333316784f, -2.56155597e-06f};
+  const VecF r = VecF(1.0f) / (a + VecF(3.0f));
+  return r * poly((a - VecF(3.0f)) * r, c);
+}
+// e^(-x^2 / 2): the square is carried exactly, in two parts
+TERCEL_INLINE VecF exp_half_square(VecF x) {
+  const VecF square = x * x, low = fma(x, x, -square);
+  const VecF e = exp(square * VecF(-0.5f));
+  return fma(e, low * VecF(-0.5f), e);
+}
+// x / 2 erfc(-x / sqrt(2)): no cancellation in the left tail. Left of -14.5 the result is below
+// 1e-45.
 TERCEL_INLINE VecF gelu(VecF x) {
-  const Wide t = map(widen(x), [](VecD v) { return max_or_second(VecD(-15.0), v); });
-  const Wide c = erfc_positive(
-      map(t, [](VecD v) { return min_or_second(VecD(10.3), abs(v) * VecD(0.7071067811865476)); }));
-  return narrow(map(t, c, [](VecD v, VecD w) {
-    return VecD(0.5) * v * select(v < VecD(0.0), w, VecD(2.0) - w);
-  }));
+  const VecF a = min_or_second(VecF(14.5f), abs(x));
+  const VecF c = erfcx_positive(a * VecF(0.707106781f)) * exp_half_square(a);
+  const auto negative = x < VecF(0.0f);
+  return VecF(0.5f) * select(negative, -a, x) * select(negative, c, VecF(2.0f) - c);
 }
 // x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 TERCEL_INLINE VecF gelu_tanh(VecF x) {

@@ -60,15 +60,10 @@ TERCEL_INLINE VecD mish_slope(VecD x) { return mish_slope_any<true>(x); }
 
 // d/dx gelu = Phi(x) + x phi(x)
 TERCEL_INLINE VecF gelu_slope(VecF x) {
-  const Wide t = map(
-      widen(x), [](VecD v) { return max_or_second(VecD(-30.0), min_or_second(VecD(30.0), v)); });
-  const Wide a = map(t, [](VecD v) { return abs(v) * VecD(0.7071067811865476); });
-  const Wide c = erfc_positive(map(a, [](VecD v) { return min_or_second(VecD(10.3), v); }));
-  const Wide phi = map(a, [](VecD v) { return VecD(0.3989422804014327) * exp_f(-(v * v)); });
-  const Wide cdf =
-      map(t, c, [](VecD v, VecD w) { return VecD(0.5) * select(v < VecD(0.0), w, VecD(2.0) - w); });
-  const Wide tail = map(t, phi, [](VecD v, VecD f) { return v * f; });
-  return narrow(map(cdf, tail, [](VecD u, VecD v) { return u + v; }));
+  const VecF a = min_or_second(VecF(14.5f), abs(x)), e = exp_half_square(a);
+  const VecF c = VecF(0.5f) * erfcx_positive(a * VecF(0.707106781f)) * e;
+  const VecF t = VecF(0.398942280f) * a * e;
+  return select(x < VecF(0.0f), c - t, VecF(1.0f) - c + t);
 }
 TERCEL_INLINE VecD gelu_slope(VecD x) {
   const VecD v = max_or_second(VecD(-40.0), min_or_second(VecD(40.0), x));
