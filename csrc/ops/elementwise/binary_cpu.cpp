@@ -185,9 +185,9 @@ extern const BinaryKernels binary_kernels = {
     .ldexp = float_binary(500, [](auto a, auto b, const Params&) { return c_ldexp(a, b); }),
     .gcd = int_binary(20000, [](auto a, auto b, const Params&) { return int_gcd(a, b); }),
     .lcm = int_binary(20000, [](auto a, auto b, const Params&) { return int_lcm(a, b); }),
-    .bitwise_and = int_binary(50, [](auto a, auto b, const Params&) { return a & b; }),
-    .bitwise_or = int_binary(50, [](auto a, auto b, const Params&) { return a | b; }),
-    .bitwise_xor = int_binary(50, [](auto a, auto b, const Params&) { return a ^ b; }),
+    .bitwise_and = bit_binary(50, [](auto a, auto b, const Params&) { return a & b; }),
+    .bitwise_or = bit_binary(50, [](auto a, auto b, const Params&) { return a | b; }),
+    .bitwise_xor = bit_binary(50, [](auto a, auto b, const Params&) { return a ^ b; }),
     // A shift by a negative amount or by the width or more: 0 to the left, the sign to the right.
     .shift_left = int_binary(50, [](auto a, auto b, const Params&) {
                       using T = decltype(a);
@@ -197,15 +197,15 @@ extern const BinaryKernels binary_kernels = {
                       using T = decltype(a);
                       const bool valid = b >= 0 && b < kBits<T>;
                       return a >> (valid ? b : kBits<T> - 1); }),
-    .eq = test_binary(80, [](auto a, auto b, const Params&) { return a == b; }),
-    .ne = test_binary(80, [](auto a, auto b, const Params&) { return a != b; }),
+    .eq = bit_test_binary(80, [](auto a, auto b, const Params&) { return a == b; }),
+    .ne = bit_test_binary(80, [](auto a, auto b, const Params&) { return a != b; }),
     .lt = test_binary(80, [](auto a, auto b, const Params&) { return a < b; }),
     .le = test_binary(80, [](auto a, auto b, const Params&) { return a <= b; }),
     .gt = test_binary(80, [](auto a, auto b, const Params&) { return a > b; }),
     .ge = test_binary(80, [](auto a, auto b, const Params&) { return a >= b; }),
-    .logical_and = test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) & (b != 0); }),
-    .logical_or = test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) | (b != 0); }),
-    .logical_xor = test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) != (b != 0); }),
+    .logical_and = bit_test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) & (b != 0); }),
+    .logical_or = bit_test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) | (b != 0); }),
+    .logical_xor = bit_test_binary(80, [](auto a, auto b, const Params&) { return (a != 0) != (b != 0); }),
     .isclose = test_binary(150, [](auto a, auto b, const Params& p) {
                       const double x = static_cast<double>(a), y = static_cast<double>(b);
                       const bool near = __builtin_fabs(x - y) <= p[1] + p[0] * __builtin_fabs(y);

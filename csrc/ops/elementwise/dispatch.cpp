@@ -212,7 +212,7 @@ Tensor empty_output(const Shape& shape, DType dtype, std::initializer_list<const
 bool any_zero(const Tensor& t) {
   const Op& op = unary_kernels().logical_not;
   Tensor flags = empty(t.shape(), DType::b8);
-  const ElementwiseCall call = make_call(op, work_of(t.dtype()), Result::boolean, kNoParams);
+  const ElementwiseCall call = make_call(op, work_of(op, t.dtype()), Result::boolean, kNoParams);
   run_elementwise(call, flags, {&t});
   return flags.numel() > 0 &&
          std::memchr(flags.data(), 1, static_cast<size_t>(flags.numel())) != nullptr;
@@ -243,7 +243,8 @@ Tensor unary(const UnaryRule& rule, const Tensor& x, const double* params, const
   } else {
     y = empty_like(x, result);
   }
-  const ElementwiseCall call = make_call(rule.op(), work_of(compute), rule.result, params);
+  const ElementwiseCall call =
+      make_call(rule.op(), work_of(rule.op(), compute), rule.result, params);
   if (x.dtype() == call.in_work[0] && y.dtype() == call.out_work && x.numel() <= kInlineNumel &&
       x.is_contiguous() && y.is_contiguous()) {
     const void* in[] = {x.data()};
@@ -274,7 +275,7 @@ Tensor& unary_(const UnaryRule& rule, Tensor& x, const double* params) {
       node->saved.save(clone(x));
     }
   }
-  run_elementwise(make_call(rule.op(), work_of(compute), rule.result, params), x, {&x});
+  run_elementwise(make_call(rule.op(), work_of(rule.op(), compute), rule.result, params), x, {&x});
   finish_inplace(x, node, rule.name);
   if (node && rule.keep == UnaryRule::output) node->saved.save_output(x, 0);
   return x;
@@ -288,7 +289,8 @@ Tensor binary(const BinaryRule& rule, const Tensor& a, const Tensor& b, const do
   const DType result = rule.result == Result::boolean ? DType::b8 : compute;
   if (rule.refuses_zero_divisor && !is_float(compute)) check_divisor(rule, b);
   const bool needs_grad = (rule.grad_a || rule.grad_b) && is_float(result) && grad_needed(a, b);
-  const ElementwiseCall call = make_call(rule.op(), work_of(compute), rule.result, params);
+  const ElementwiseCall call =
+      make_call(rule.op(), work_of(rule.op(), compute), rule.result, params);
   Tensor y;
   if (out) {
     check_no_grad_out(rule.name, out, needs_grad);
@@ -337,7 +339,8 @@ Tensor& binary_(const BinaryRule& rule, Tensor& a, const Tensor& b, const double
     if (keep & kKeepB) node->b.save(b.is_same(a) ? clone(b) : b);
   }
   const Tensor other = partially_overlaps(a, b) ? clone_contiguous(b.detach()) : b;
-  const ElementwiseCall call = make_call(rule.op(), work_of(compute), rule.result, params);
+  const ElementwiseCall call =
+      make_call(rule.op(), work_of(rule.op(), compute), rule.result, params);
   if (a.dtype() != call.out_work || !run_inline(call, a, a, other, call.in_work[0])) {
     run_elementwise(call, a, {&a, &other});
   }

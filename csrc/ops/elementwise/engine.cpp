@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kChunk = 1024;       // elements; 4 KB of float32
 constexpr int64_t kChunkBytes = 4096;  // so 512 elements of 8 bytes
-constexpr int64_t kLongRow = 128;      // rows at least this long are processed one by one
+constexpr int64_t kLongRow = 32;       // rows at least this long are processed one by one
 
 struct Buffer {
   alignas(64) char bytes[kChunkBytes];
@@ -253,7 +253,7 @@ void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tenso
     p.work_size = static_cast<int>(dtype_size(p.work));
     p.linear = loop.is_linear(k);
     const bool same =
-        p.dtype == p.work || (p.itemsize == 1 && p.work == DType::u8 && is_bool(p.dtype));
+        p.dtype == p.work || (p.itemsize == 1 && p.work == DType::u8 && !is_fp8(p.dtype));
     p.direct = same && loop.strides[k][0] == p.itemsize && (p.linear || run.by_row);
     const int from = static_cast<int>(k == 0 ? p.work : p.dtype),
               to = static_cast<int>(k == 0 ? p.dtype : p.work);

@@ -149,6 +149,27 @@ constexpr Op int_binary(int cost, I) {
       {nullptr, nullptr, scalar_binary<I, int32_t, int32_t>, scalar_binary<I, int64_t, int64_t>},
       cost};
 }
+// Ops on bit patterns: one byte loop serves bool, uint8 and int8.
+template <class I>
+constexpr Op bit_binary(int cost, I) {
+  return {{nullptr, nullptr, scalar_binary<I, int32_t, int32_t>, scalar_binary<I, int64_t, int64_t>,
+           scalar_binary<I, uint8_t, uint8_t>},
+          cost};
+}
+template <class F>
+constexpr Op bit_test_binary(int cost, F) {
+  return {{scalar_binary<F, float, uint8_t>, scalar_binary<F, double, uint8_t>,
+           scalar_binary<F, int32_t, uint8_t>, scalar_binary<F, int64_t, uint8_t>,
+           scalar_binary<F, uint8_t, uint8_t>},
+          cost};
+}
+template <class F>
+constexpr Op bit_test_unary(int cost, F) {
+  return {{scalar_unary<F, float, uint8_t>, scalar_unary<F, double, uint8_t>,
+           scalar_unary<F, int32_t, uint8_t>, scalar_unary<F, int64_t, uint8_t>,
+           scalar_unary<F, uint8_t, uint8_t>},
+          cost};
+}
 template <class F>
 constexpr Op test_unary(int cost, F) {  // result bool
   return {{scalar_unary<F, float, uint8_t>, scalar_unary<F, double, uint8_t>,

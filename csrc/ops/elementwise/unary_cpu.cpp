@@ -128,7 +128,7 @@ extern const UnaryKernels unary_kernels = {
                  scalar_unary<decltype([](double x, const Params&) { return __builtin_signbit(x) != 0; }), double, uint8_t>,
                  scalar_unary<decltype([](int32_t x, const Params&) { return x < 0; }), int32_t, uint8_t>,
                  scalar_unary<decltype([](int64_t x, const Params&) { return x < 0; }), int64_t, uint8_t>}, 50},
-    .logical_not = test_unary(50, TERCEL_V(x == 0)),
+    .logical_not = bit_test_unary(50, TERCEL_V(x == 0)),
 };
 // clang-format on
 
