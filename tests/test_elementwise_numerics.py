@@ -133,9 +133,11 @@ def test_a_lane_does_not_depend_on_its_neighbours(name, patterns, levels):
     shuffled = np.random.default_rng(7).permutation(len(x))
     for level in levels:
         tercel.set_isa(level)
-        y = function(name)(tercel.from_numpy(x)).numpy().view(np.uint32)
-        z = function(name)(tercel.from_numpy(x[shuffled])).numpy().view(np.uint32)
-        assert np.array_equal(y[shuffled], z), level
+        y = function(name)(tercel.from_numpy(x)).numpy()[shuffled]
+        z = function(name)(tercel.from_numpy(x[shuffled])).numpy()
+        nan = np.isnan(y)  # the payload of a NaN is not part of the contract
+        assert np.array_equal(nan, np.isnan(z)), level
+        assert np.array_equal(y.view(np.uint32)[~nan], z.view(np.uint32)[~nan]), level
 
 
 @pytest.mark.parametrize("exponent", [2.5, -3.0, 0.3333, 17.0, -0.5, 0.0])

@@ -18,8 +18,9 @@
 namespace tercel {
 namespace {
 
-// Small blocks: size classes with four steps per power of two, 64 B .. 64 KB, cut from 1 MB slabs that
-// are never returned. A thread keeps up to kThreadBytes per class; the rest goes to the shared list.
+// Small blocks: size classes with four steps per power of two, 64 B .. 64 KB, cut from 1 MB slabs
+// that are never returned. A thread keeps up to kThreadBytes per class; the rest goes to the shared
+// list.
 constexpr int64_t kAlign = 64;
 constexpr int64_t kSmallLimit = 64 << 10;
 constexpr int kNumClasses = 36;
@@ -41,7 +42,8 @@ void raise_peak(std::atomic<int64_t>& peak, int64_t value) {
 
 int class_of(int64_t bytes) {
   if (bytes <= 256) return bytes <= 64 ? 0 : static_cast<int>((bytes - 1) / 64);
-  const int log = 63 - __builtin_clzll(static_cast<uint64_t>(bytes - 1));  // 2^log < bytes <= 2^(log+1)
+  const int log =
+      63 - __builtin_clzll(static_cast<uint64_t>(bytes - 1));  // 2^log < bytes <= 2^(log+1)
   const int64_t step = int64_t{1} << (log - 2);
   const int quarter = static_cast<int>((bytes - 1 - (int64_t{1} << log)) / step);  // 0..3
   return 4 + (log - 8) * 4 + quarter;
@@ -71,7 +73,8 @@ SharedSmall& shared_small() {
 }
 
 void* system_map(int64_t bytes) {
-  void* p = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* p = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return nullptr;
   g_system.fetch_add(1, std::memory_order_relaxed);
   raise_peak(g_reserved_peak, g_reserved.fetch_add(bytes, std::memory_order_relaxed) + bytes);
@@ -110,8 +113,8 @@ ThreadCache* thread_cache() {
 
 [[noreturn]] void fail_memory(int64_t nbytes) {
   int64_t available = static_cast<int64_t>(sysconf(_SC_AVPHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  fail(ErrorKind::OutOfMemory, str("out of memory: requested ", nbytes, " bytes; ", available, " bytes free, ",
-                                   g_allocated.load(), " bytes in live tensors, ",
+  fail(ErrorKind::OutOfMemory, str("out of memory: requested ", nbytes, " bytes; ", available,
+                                   " bytes free, ", g_allocated.load(), " bytes in live tensors, ",
                                    g_reserved.load() - g_allocated.load(), " bytes cached"));
 }
 
@@ -177,7 +180,8 @@ LargeCache& large_cache() {
   return *c;
 }
 
-// Eight steps per power of two: at most 12.5 % slack, and sizes of one training step repeat exactly.
+// Eight steps per power of two: at most 12.5 % slack, and sizes of one training step repeat
+// exactly.
 int64_t round_large(int64_t bytes) {
   const int log = 63 - __builtin_clzll(static_cast<uint64_t>(bytes));
   int64_t step = int64_t{1} << (log - 3);
@@ -201,7 +205,8 @@ void* large_alloc(int64_t rounded) {
   // Align to a huge page so that the kernel can back the block with them.
   char* p = static_cast<char*>(system_map(rounded + kHugePage));
   if (!p) return nullptr;
-  char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + kHugePage - 1) / kHugePage * kHugePage);
+  char* aligned = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(p) + kHugePage - 1) /
+                                          kHugePage * kHugePage);
   if (aligned != p) munmap(p, static_cast<size_t>(aligned - p));
   const int64_t tail = (p + rounded + kHugePage) - (aligned + rounded);
   if (tail > 0) munmap(aligned + rounded, static_cast<size_t>(tail));
@@ -264,7 +269,8 @@ void* try_alloc(int64_t nbytes) {
 
 void* cpu_alloc(int64_t nbytes) {
   // More than the machine has would be mapped lazily and then kill the process when it is touched.
-  static const int64_t physical = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  static const int64_t physical =
+      static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   if (nbytes < 0 || nbytes > physical) fail_memory(nbytes);
   if (nbytes == 0) nbytes = 1;
   void* p = try_alloc(nbytes);

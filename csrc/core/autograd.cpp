@@ -7,7 +7,8 @@
 
 namespace tercel {
 
-// ---- modes -----------------------------------------------------------------------------------------
+// ---- modes
+// -----------------------------------------------------------------------------------------
 
 namespace {
 thread_local bool t_grad = true;
@@ -30,10 +31,12 @@ void set_anomaly(bool on, bool check_nan) {
 }
 std::string (*g_python_location)() = nullptr;
 
-// ---- nodes -----------------------------------------------------------------------------------------
+// ---- nodes
+// -----------------------------------------------------------------------------------------
 
 Node::Node() : sequence(g_sequence.fetch_add(1, std::memory_order_relaxed)) {
-  if (anomaly_enabled() && g_python_location) where = std::make_shared<std::string>(g_python_location());
+  if (anomaly_enabled() && g_python_location)
+    where = std::make_shared<std::string>(g_python_location());
 }
 Node::~Node() = default;
 
@@ -82,7 +85,8 @@ void set_history(const Tensor& y, const Ref<Node>& node) {
   meta.output_index = index;
 }
 
-// ---- tensors ---------------------------------------------------------------------------------------
+// ---- tensors
+// ---------------------------------------------------------------------------------------
 
 AutogradMeta& autograd_meta(const Tensor& t) {
   auto& meta = t.impl()->autograd;
@@ -103,7 +107,8 @@ struct AsStridedHistory final : Node {
   }
 };
 
-// In-place op through a view: the base's gradient outside the view passes, inside it goes through `fn`.
+// In-place op through a view: the base's gradient outside the view passes, inside it goes through
+// `fn`.
 struct CopySlices final : Node {
   Ref<Node> fn;
   Shape base_shape, shape;
@@ -120,7 +125,10 @@ struct CopySlices final : Node {
     grads[0] = out;
     return grads;
   }
-  void release_saved() override { fn->release_saved(); fn->saved_released = true; }
+  void release_saved() override {
+    fn->release_saved();
+    fn->saved_released = true;
+  }
 };
 
 Ref<Node> view_history(const Tensor& view, const Tensor& base) {
@@ -162,9 +170,10 @@ Tensor Tensor::grad() const { return impl_->autograd ? impl_->autograd->grad : T
 
 void Tensor::set_grad(const Tensor& g) {
   if (g.defined()) {
-    TERCEL_CHECK(g.shape() == shape(), Shape, "grad: expected a tensor of shape ", shape(), ", got ", g.shape());
-    TERCEL_CHECK(g.dtype() == dtype(), DType, "grad: expected dtype ", dtype_name(dtype()), ", got ",
-                 dtype_name(g.dtype()));
+    TERCEL_CHECK(g.shape() == shape(), Shape, "grad: expected a tensor of shape ", shape(),
+                 ", got ", g.shape());
+    TERCEL_CHECK(g.dtype() == dtype(), DType, "grad: expected dtype ", dtype_name(dtype()),
+                 ", got ", dtype_name(g.dtype()));
     TERCEL_CHECK(!g.is_same(*this), Runtime, "grad: a tensor cannot be its own gradient");
   } else if (!impl_->autograd) {
     return;
@@ -173,18 +182,22 @@ void Tensor::set_grad(const Tensor& g) {
 }
 
 void Tensor::set_requires_grad(bool value) {
-  TERCEL_CHECK(!value || is_float(dtype()), Runtime, "requires_grad_: only float tensors can require gradients, got ",
+  TERCEL_CHECK(!value || is_float(dtype()), Runtime,
+               "requires_grad_: only float tensors can require gradients, got ",
                dtype_name(dtype()));
   TERCEL_CHECK(value || is_leaf(), Runtime,
-               "requires_grad_: a non-leaf tensor always requires gradients; use detach() to drop its history");
-  TERCEL_CHECK(!(value && impl_->inference && !inference_mode()), Runtime,
-               "requires_grad_: an inference tensor cannot require gradients outside inference_mode");
+               "requires_grad_: a non-leaf tensor always requires gradients; use detach() to drop "
+               "its history");
+  TERCEL_CHECK(
+      !(value && impl_->inference && !inference_mode()), Runtime,
+      "requires_grad_: an inference tensor cannot require gradients outside inference_mode");
   if (value || impl_->autograd) autograd_meta(*this).requires_grad = value && is_leaf();
 }
 
 Tensor Tensor::detach() const { return make_alias(*this); }
 
-// ---- saved tensors ---------------------------------------------------------------------------------
+// ---- saved tensors
+// ---------------------------------------------------------------------------------
 
 void Saved::save(const Tensor& t) {
   saved_ = true;
@@ -211,10 +224,11 @@ void Saved::save_output(const Tensor& t, uint32_t index) {
 }
 
 namespace {
-// Stands in for a tensor that was released: `defined()` stays true, so that a node cannot mistake a freed
-// graph for an input that was never saved.
+// Stands in for a tensor that was released: `defined()` stays true, so that a node cannot mistake a
+// freed graph for an input that was never saved.
 const Tensor& released() {
-  static const Tensor* tombstone = new Tensor(empty({0}, DType::u8));  // leaked: threads may outlive main
+  static const Tensor* tombstone =
+      new Tensor(empty({0}, DType::u8));  // leaked: threads may outlive main
   return *tombstone;
 }
 }  // namespace
@@ -227,11 +241,14 @@ void Saved::reset() {
 Tensor Saved::get(Node& node) const {
   if (!data_.defined()) return {};
   TERCEL_CHECK(!data_.is_same(released()), Runtime, node.name(),
-               ": backward through a graph that was already freed; pass retain_graph=True to the first backward");
-  TERCEL_CHECK(data_.version() == version_, Runtime, node.name(), ": a tensor of shape ", data_.shape(),
-               " saved for backward was overwritten in place by ", data_.storage()->last_writer(), " (version ",
-               data_.version(), ", saved at version ", version_, ")",
-               node.where ? "; the forward op ran at " + *node.where : std::string("; enable anomaly detection to see the forward line"));
+               ": backward through a graph that was already freed; pass retain_graph=True to the "
+               "first backward");
+  TERCEL_CHECK(data_.version() == version_, Runtime, node.name(), ": a tensor of shape ",
+               data_.shape(), " saved for backward was overwritten in place by ",
+               data_.storage()->last_writer(), " (version ", data_.version(), ", saved at version ",
+               version_, ")",
+               node.where ? "; the forward op ran at " + *node.where
+                          : std::string("; enable anomaly detection to see the forward line"));
   if (!history_ && !is_output_) return data_;
   if (!grad_enabled()) return data_;
   Tensor t = make_alias(data_);
@@ -241,22 +258,25 @@ Tensor Saved::get(Node& node) const {
   return t;
 }
 
-// ---- in-place --------------------------------------------------------------------------------------
+// ---- in-place
+// --------------------------------------------------------------------------------------
 
 void check_inplace(const Tensor& t, const char* op) {
   TensorImpl* impl = t.impl();
   TERCEL_CHECK(!impl->storage->readonly(), Runtime, op, ": the tensor's memory is read-only");
   TERCEL_CHECK(!has_internal_overlap(t), Runtime, op,
-               ": elements of the written tensor share memory (shape ", t.shape(), ", strides ", t.strides(),
-               "); clone() it first");
+               ": elements of the written tensor share memory (shape ", t.shape(), ", strides ",
+               t.strides(), "); clone() it first");
   TERCEL_CHECK(!(impl->inference && !inference_mode()), Runtime, op,
                ": an inference tensor cannot be written outside inference_mode; clone() it first");
   if (!grad_enabled()) return;
-  TERCEL_CHECK(!(impl->autograd && impl->autograd->requires_grad && !impl->autograd->grad_fn), Runtime, op,
-               ": a leaf tensor that requires grad cannot be written in place (use no_grad() or detach())");
+  TERCEL_CHECK(
+      !(impl->autograd && impl->autograd->requires_grad && !impl->autograd->grad_fn), Runtime, op,
+      ": a leaf tensor that requires grad cannot be written in place (use no_grad() or detach())");
   if (impl->base.defined()) {
     const TensorImpl* base = impl->base.impl();
-    TERCEL_CHECK(!(base->autograd && base->autograd->requires_grad && !base->autograd->grad_fn), Runtime, op,
+    TERCEL_CHECK(!(base->autograd && base->autograd->requires_grad && !base->autograd->grad_fn),
+                 Runtime, op,
                  ": a view of a leaf tensor that requires grad cannot be written in place");
   }
 }
@@ -301,7 +321,8 @@ void finish_inplace(const Tensor& t, const Ref<Node>& node, const char* op) {
   impl->view_version = impl->storage->version();
 }
 
-// ---- hooks -----------------------------------------------------------------------------------------
+// ---- hooks
+// -----------------------------------------------------------------------------------------
 
 namespace {
 NodeHooks& hooks_of(Node& node) {
@@ -339,7 +360,8 @@ uint64_t add_post_accumulate_hook(const Tensor& t, std::function<void(const Tens
 
 void remove_post_accumulate_hook(const Tensor& t, uint64_t id) {
   if (!t.impl()->autograd) return;
-  std::erase_if(t.impl()->autograd->post_accumulate_hooks, [id](const auto& h) { return h.first == id; });
+  std::erase_if(t.impl()->autograd->post_accumulate_hooks,
+                [id](const auto& h) { return h.first == id; });
 }
 
 void retain_grad(const Tensor& t) {
@@ -351,6 +373,5 @@ void retain_grad(const Tensor& t) {
   meta.retains_grad = true;
   hooks_of(*fn).retain.emplace_back(meta.output_index, t.impl());
 }
-
 
 }  // namespace tercel

@@ -24,8 +24,8 @@
 //     return y;
 //   }
 //
-// backward() is written with public ops, so that create_graph=True differentiates it again. Gradients
-// passed in may be undefined (zero) only if the node has several outputs.
+// backward() is written with public ops, so that create_graph=True differentiates it again.
+// Gradients passed in may be undefined (zero) only if the node has several outputs.
 #pragma once
 
 #include <functional>
@@ -57,20 +57,25 @@ class GradMode {  // RAII: GradMode off(false);
 };
 
 struct Edge {
-  Ref<Node> node;        // null: no gradient wanted here
-  uint32_t input = 0;    // which output of the forward op (= input of the backward node)
+  Ref<Node> node;      // null: no gradient wanted here
+  uint32_t input = 0;  // which output of the forward op (= input of the backward node)
 };
 
-using TensorHook = std::function<Tensor(const Tensor& grad)>;               // may return undefined = keep
-using NodeHook = std::function<void(TensorList& grads_in)>;                  // before backward; may replace
+using TensorHook = std::function<Tensor(const Tensor& grad)>;  // may return undefined = keep
+using NodeHook = std::function<void(TensorList& grads_in)>;    // before backward; may replace
 using NodePostHook = std::function<void(TensorList& out, const TensorList& in)>;  // after
 
 struct NodeHooks {
-  struct OnTensor { uint32_t input; uint64_t id; TensorHook fn; };
+  struct OnTensor {
+    uint32_t input;
+    uint64_t id;
+    TensorHook fn;
+  };
   std::vector<OnTensor> tensor;
   std::vector<std::pair<uint64_t, NodeHook>> pre;
   std::vector<std::pair<uint64_t, NodePostHook>> post;
-  // Tensors that retain their gradient: (output index, impl). Not owned: the impl unregisters itself.
+  // Tensors that retain their gradient: (output index, impl). Not owned: the impl unregisters
+  // itself.
   std::vector<std::pair<uint32_t, TensorImpl*>> retain;
 };
 
@@ -94,27 +99,27 @@ class Node : public RefCounted {
 
   bool needs(size_t i) const { return i < edges.size() && edges[i].node; }
 
-  std::vector<Edge> edges;           // one per differentiable input
-  std::vector<OutputInfo> outputs;   // one per output
+  std::vector<Edge> edges;          // one per differentiable input
+  std::vector<OutputInfo> outputs;  // one per output
   std::unique_ptr<NodeHooks> hooks;
   std::shared_ptr<std::string> where;  // anomaly mode: the Python line of the forward op
-  uint64_t sequence;                 // creation order: later nodes run first
+  uint64_t sequence;                   // creation order: later nodes run first
   bool saved_released = false;
 
  protected:
   void destroy() override;  // iterative: chains of any length
 };
 
-// A tensor kept for backward. Checks at get() that it has not been overwritten since. Only a leaf is kept
-// as it is; anything else is kept as an alias with its history beside it, so that no cycle
+// A tensor kept for backward. Checks at get() that it has not been overwritten since. Only a leaf
+// is kept as it is; anything else is kept as an alias with its history beside it, so that no cycle
 // output -> node -> output can arise, not even through an in-place op.
 class Saved {
  public:
   void save(const Tensor& t);
   // Use when `t` is output number `index` of the node that saves it.
   void save_output(const Tensor& t, uint32_t index = 0);
-  // Undefined if nothing was saved. Raises RuntimeError naming node and last writer if the values were
-  // overwritten, or the graph was already freed.
+  // Undefined if nothing was saved. Raises RuntimeError naming node and last writer if the values
+  // were overwritten, or the graph was already freed.
   Tensor get(Node& node) const;
   bool defined() const { return data_.defined(); }
   const Tensor& peek() const { return data_; }
@@ -131,18 +136,20 @@ class Saved {
 
 struct AutogradMeta {
   Tensor grad;
-  Ref<Node> grad_fn;               // null for a leaf
-  Node* accumulator = nullptr;     // weak: AccumulateGrad of a leaf, shared while a graph uses it
+  Ref<Node> grad_fn;            // null for a leaf
+  Node* accumulator = nullptr;  // weak: AccumulateGrad of a leaf, shared while a graph uses it
   uint32_t output_index = 0;
   bool requires_grad = false;
   bool retains_grad = false;
-  std::vector<std::pair<uint64_t, TensorHook>> leaf_hooks;   // run before accumulation
+  std::vector<std::pair<uint64_t, TensorHook>> leaf_hooks;  // run before accumulation
   std::vector<std::pair<uint64_t, std::function<void(const Tensor&)>>> post_accumulate_hooks;
 };
 AutogradMeta& autograd_meta(const Tensor& t);  // created on demand
 
 // True if a gradient must be recorded for an op on these inputs (undefined ones are ignored).
-inline bool tracks_grad(const Tensor& t) { return t.defined() && t.impl()->autograd && t.requires_grad(); }
+inline bool tracks_grad(const Tensor& t) {
+  return t.defined() && t.impl()->autograd && t.requires_grad();
+}
 template <class... Ts>
 inline bool grad_needed(const Ts&... inputs) {
   return (tracks_grad(inputs) || ...) && grad_enabled();
@@ -167,8 +174,8 @@ Ref<N> make_node_list(const TensorList& inputs, Args&&... args) {
   return node;
 }
 
-// Makes `y` the next output of `node`. For several outputs call once each, in order. Integer outputs
-// are registered but stay without gradient.
+// Makes `y` the next output of `node`. For several outputs call once each, in order. Integer
+// outputs are registered but stay without gradient.
 void set_history(const Tensor& y, const Ref<Node>& node);
 
 // In-place ops: call before writing (leaf that requires grad, expanded memory, read-only memory,
@@ -177,12 +184,14 @@ void set_history(const Tensor& y, const Ref<Node>& node);
 void check_inplace(const Tensor& t, const char* op);
 void finish_inplace(const Tensor& t, const Ref<Node>& node, const char* op);
 
-// Runs the graph. `roots` with `grads` (undefined = ones for a scalar). If `inputs` is empty, leaves
-// accumulate into .grad; otherwise the gradients of `inputs` are returned instead.
-TensorList run_backward(const TensorList& roots, const TensorList& grads, bool retain_graph, bool create_graph,
-                        const TensorList& inputs, bool allow_unused, bool accumulate);
-TensorList grad(const TensorList& outputs, const TensorList& inputs, const TensorList& grad_outputs = {},
-                bool retain_graph = false, bool create_graph = false, bool allow_unused = false);
+// Runs the graph. `roots` with `grads` (undefined = ones for a scalar). If `inputs` is empty,
+// leaves accumulate into .grad; otherwise the gradients of `inputs` are returned instead.
+TensorList run_backward(const TensorList& roots, const TensorList& grads, bool retain_graph,
+                        bool create_graph, const TensorList& inputs, bool allow_unused,
+                        bool accumulate);
+TensorList grad(const TensorList& outputs, const TensorList& inputs,
+                const TensorList& grad_outputs = {}, bool retain_graph = false,
+                bool create_graph = false, bool allow_unused = false);
 
 // Hooks. The id removes them again.
 uint64_t add_tensor_hook(const Tensor& t, TensorHook hook);

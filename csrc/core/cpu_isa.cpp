@@ -40,11 +40,16 @@ constexpr Cap kCaps[] = {
     {"amx", IsaLevel::avx512, kAmx},
 };
 // What a cap needs beyond its level to be accepted.
-constexpr uint32_t kRequired[] = {0, kAvx2, bit(CpuFeature::avxvnni), kAvx512, bit(CpuFeature::avx512vnni),
-                                  bit(CpuFeature::avx512bf16), bit(CpuFeature::avx512fp16),
+constexpr uint32_t kRequired[] = {0,
+                                  kAvx2,
+                                  bit(CpuFeature::avxvnni),
+                                  kAvx512,
+                                  bit(CpuFeature::avx512vnni),
+                                  bit(CpuFeature::avx512bf16),
+                                  bit(CpuFeature::avx512fp16),
                                   bit(CpuFeature::amx_int8) | bit(CpuFeature::amx_bf16)};
-constexpr const char* kFeatureNames[kNumCpuFeatures] = {"avx2",       "avxvnni",    "avx512",   "avx512vnni",
-                                                        "avx512bf16", "avx512fp16", "amx_int8", "amx_bf16"};
+constexpr const char* kFeatureNames[kNumCpuFeatures] = {
+    "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "avx512fp16", "amx_int8", "amx_bf16"};
 
 #if defined(__x86_64__)
 uint64_t xcr0() {
@@ -78,7 +83,8 @@ uint32_t detect() {
   found |= bit(CpuFeature::avx2);
   if (a71 >> 4 & 1) found |= bit(CpuFeature::avxvnni);
   const bool zmm = (state & 0xe6) == 0xe6;
-  const bool f = b7 >> 16 & 1, dq = b7 >> 17 & 1, cd = b7 >> 28 & 1, bw = b7 >> 30 & 1, vl = b7 >> 31 & 1;
+  const bool f = b7 >> 16 & 1, dq = b7 >> 17 & 1, cd = b7 >> 28 & 1, bw = b7 >> 30 & 1,
+             vl = b7 >> 31 & 1;
   if (!(zmm && f && dq && cd && bw && vl)) return found;
   found |= bit(CpuFeature::avx512);
   if (c7 >> 11 & 1) found |= bit(CpuFeature::avx512vnni);
@@ -128,8 +134,8 @@ std::string available_caps() {
   return text;
 }
 
-// Chosen when the library is loaded. A bad TERCEL_ISA must not throw from a static initialiser: the name
-// is kept and `set_isa` raises when the module asks for it (python/module.cpp).
+// Chosen when the library is loaded. A bad TERCEL_ISA must not throw from a static initialiser: the
+// name is kept and `set_isa` raises when the module asks for it (python/module.cpp).
 IsaLevel initial_level() {
   const char* wanted = getenv("TERCEL_ISA");
   if (wanted && *wanted) {
@@ -182,11 +188,13 @@ void set_isa(const std::string& name) {
   if (name == "auto") return apply(best_cap());
   for (int i = 0; i < static_cast<int>(std::size(kCaps)); ++i) {
     if (name != kCaps[i].name) continue;
-    TERCEL_CHECK(cap_available(i), Runtime, "set_isa: '", name, "' is not available on this processor or build (available: ",
-                 available_caps(), ")");
+    TERCEL_CHECK(cap_available(i), Runtime, "set_isa: '", name,
+                 "' is not available on this processor or build (available: ", available_caps(),
+                 ")");
     return apply(i);
   }
-  fail(ErrorKind::Value, str("set_isa: unknown level '", name, "' (available: auto, ", available_caps(), ")"));
+  fail(ErrorKind::Value,
+       str("set_isa: unknown level '", name, "' (available: auto, ", available_caps(), ")"));
 }
 
 std::string isa_name() { return kCaps[g_cap].name; }

@@ -13,7 +13,16 @@ namespace tercel {
 enum class IsaLevel : uint8_t { generic, avx2, avx512 };
 inline constexpr int kNumIsaLevels = 3;
 
-enum class CpuFeature : uint8_t { avx2, avxvnni, avx512, avx512vnni, avx512bf16, avx512fp16, amx_int8, amx_bf16 };
+enum class CpuFeature : uint8_t {
+  avx2,
+  avxvnni,
+  avx512,
+  avx512vnni,
+  avx512bf16,
+  avx512fp16,
+  amx_int8,
+  amx_bf16
+};
 inline constexpr int kNumCpuFeatures = 8;
 
 // Index of the level in use, read by every kernel table.
@@ -24,8 +33,8 @@ bool level_built(IsaLevel level);      // compiled into this library
 bool level_supported(IsaLevel level);  // and the processor can run it
 const char* level_name(IsaLevel level);
 
-// TERCEL_ISA / set_isa accept: generic avx2 avxvnni avx512 avx512vnni avx512bf16 avx512fp16 amx auto.
-// A name caps the features; RuntimeError when this processor or build lacks it.
+// TERCEL_ISA / set_isa accept: generic avx2 avxvnni avx512 avx512vnni avx512bf16 avx512fp16 amx
+// auto. A name caps the features; RuntimeError when this processor or build lacks it.
 void set_isa(const std::string& name);
 std::string isa_name();  // the cap in force, e.g. "avx512vnni"
 

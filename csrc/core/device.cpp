@@ -10,7 +10,8 @@ std::string to_string(Device device) {
 Device parse_device(const std::string& text) {
   if (text == "cpu" || text == "cpu:0") return {};
   if (text == "cuda" || (text.rfind("cuda:", 0) == 0 && text.size() > 5)) {
-    fail(ErrorKind::Runtime, str("device '", text, "': this build of tercel has no CUDA backend (available: cpu)"));
+    fail(ErrorKind::Runtime,
+         str("device '", text, "': this build of tercel has no CUDA backend (available: cpu)"));
   }
   fail(ErrorKind::Value, str("device: expected 'cpu' or 'cuda[:index]', got '", text, "'"));
 }

@@ -17,7 +17,8 @@ struct Device {
   bool is_cpu() const { return type == DeviceType::cpu; }
 };
 
-std::string to_string(Device device);            // "cpu", "cuda:0"
-Device parse_device(const std::string& text);    // raises ValueError; "cuda" without the backend: RuntimeError
+std::string to_string(Device device);  // "cpu", "cuda:0"
+Device parse_device(
+    const std::string& text);  // raises ValueError; "cuda" without the backend: RuntimeError
 
 }  // namespace tercel

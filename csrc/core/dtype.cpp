@@ -25,7 +25,8 @@ DType promote(DType a, DType b) {
     if (!is_float(a)) return b;
     if (!is_float(b)) return a;
     if (a == DType::f64 || b == DType::f64) return DType::f64;
-    // Two different formats of at most 32 bits: the wider one, float32 when neither contains the other.
+    // Two different formats of at most 32 bits: the wider one, float32 when neither contains the
+    // other.
     if (is_fp8(a) && !is_fp8(b)) return b;
     if (is_fp8(b) && !is_fp8(a)) return a;
     return DType::f32;
@@ -55,16 +56,19 @@ DType default_dtype() { return g_default.load(std::memory_order_relaxed); }
 
 void set_default_dtype(DType t) {
   TERCEL_CHECK(is_float(t) && !is_fp8(t), Type,
-               "set_default_dtype: expected float64, float32, float16 or bfloat16, got ", dtype_name(t));
+               "set_default_dtype: expected float64, float32, float16 or bfloat16, got ",
+               dtype_name(t));
   g_default.store(t, std::memory_order_relaxed);
 }
 
 void fail_dtype(const char* op, DType got, uint32_t mask) {
-  fail(ErrorKind::DType, str(op, ": dtype ", dtype_name(got), " not supported (", dtype_list(mask), ")"));
+  fail(ErrorKind::DType,
+       str(op, ": dtype ", dtype_name(got), " not supported (", dtype_list(mask), ")"));
 }
 
 void fail_dtype(const char* op, const char* argument, DType got, uint32_t mask) {
-  fail(ErrorKind::DType, str(op, ": ", argument, " has dtype ", dtype_name(got), ", expected ", dtype_list(mask)));
+  fail(ErrorKind::DType,
+       str(op, ": ", argument, " has dtype ", dtype_name(got), ", expected ", dtype_list(mask)));
 }
 
 }  // namespace tercel

@@ -1,6 +1,7 @@
 // DType: what an element is. The only dtype switch of the library is `visit`.
 //
-// complex64 and complex128 are reserved: their enumerators keep the numbering stable, no op takes them.
+// complex64 and complex128 are reserved: their enumerators keep the numbering stable, no op takes
+// them.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +13,20 @@
 namespace tercel {
 
 enum class DType : uint8_t {
-  f64, f32, f16, bf16, f8e4m3, f8e5m2, i8, u8, i16, i32, i64, b8,
-  c64, c128,  // reserved
+  f64,
+  f32,
+  f16,
+  bf16,
+  f8e4m3,
+  f8e5m2,
+  i8,
+  u8,
+  i16,
+  i32,
+  i64,
+  b8,
+  c64,
+  c128,  // reserved
 };
 inline constexpr int kNumDTypes = 12;
 
@@ -48,34 +61,73 @@ inline DType accumulate_dtype(DType t) {
   return t == DType::f64 ? DType::f64 : is_float(t) ? DType::f32 : DType::i64;
 }
 
-template <class T> struct dtype_of_impl;
-template <> struct dtype_of_impl<double> { static constexpr DType value = DType::f64; };
-template <> struct dtype_of_impl<float> { static constexpr DType value = DType::f32; };
-template <> struct dtype_of_impl<f16> { static constexpr DType value = DType::f16; };
-template <> struct dtype_of_impl<bf16> { static constexpr DType value = DType::bf16; };
-template <> struct dtype_of_impl<f8e4m3> { static constexpr DType value = DType::f8e4m3; };
-template <> struct dtype_of_impl<f8e5m2> { static constexpr DType value = DType::f8e5m2; };
-template <> struct dtype_of_impl<int8_t> { static constexpr DType value = DType::i8; };
-template <> struct dtype_of_impl<uint8_t> { static constexpr DType value = DType::u8; };
-template <> struct dtype_of_impl<int16_t> { static constexpr DType value = DType::i16; };
-template <> struct dtype_of_impl<int32_t> { static constexpr DType value = DType::i32; };
-template <> struct dtype_of_impl<int64_t> { static constexpr DType value = DType::i64; };
-template <> struct dtype_of_impl<bool> { static constexpr DType value = DType::b8; };
-template <class T> inline constexpr DType dtype_of = dtype_of_impl<T>::value;
+template <class T>
+struct dtype_of_impl;
+template <>
+struct dtype_of_impl<double> {
+  static constexpr DType value = DType::f64;
+};
+template <>
+struct dtype_of_impl<float> {
+  static constexpr DType value = DType::f32;
+};
+template <>
+struct dtype_of_impl<f16> {
+  static constexpr DType value = DType::f16;
+};
+template <>
+struct dtype_of_impl<bf16> {
+  static constexpr DType value = DType::bf16;
+};
+template <>
+struct dtype_of_impl<f8e4m3> {
+  static constexpr DType value = DType::f8e4m3;
+};
+template <>
+struct dtype_of_impl<f8e5m2> {
+  static constexpr DType value = DType::f8e5m2;
+};
+template <>
+struct dtype_of_impl<int8_t> {
+  static constexpr DType value = DType::i8;
+};
+template <>
+struct dtype_of_impl<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
+template <>
+struct dtype_of_impl<int16_t> {
+  static constexpr DType value = DType::i16;
+};
+template <>
+struct dtype_of_impl<int32_t> {
+  static constexpr DType value = DType::i32;
+};
+template <>
+struct dtype_of_impl<int64_t> {
+  static constexpr DType value = DType::i64;
+};
+template <>
+struct dtype_of_impl<bool> {
+  static constexpr DType value = DType::b8;
+};
+template <class T>
+inline constexpr DType dtype_of = dtype_of_impl<T>::value;
 
 // "op: dtype int32 not supported (float32, bfloat16)"; `mask` has bit i set for supported DType i.
 [[noreturn, gnu::cold, gnu::noinline]] void fail_dtype(const char* op, DType got, uint32_t mask);
-[[noreturn, gnu::cold, gnu::noinline]] void fail_dtype(const char* op, const char* argument, DType got,
-                                                       uint32_t mask);
+[[noreturn, gnu::cold, gnu::noinline]] void fail_dtype(const char* op, const char* argument,
+                                                       DType got, uint32_t mask);
 
 constexpr uint32_t dtype_bit(DType t) { return 1u << static_cast<int>(t); }
-inline constexpr uint32_t kFloatMask = 0x3fu;                          // the six float dtypes
-inline constexpr uint32_t kWideFloatMask = 0xfu;                       // f64 f32 f16 bf16
-inline constexpr uint32_t kIntMask = 0x7c0u;                           // i8 u8 i16 i32 i64
+inline constexpr uint32_t kFloatMask = 0x3fu;     // the six float dtypes
+inline constexpr uint32_t kWideFloatMask = 0xfu;  // f64 f32 f16 bf16
+inline constexpr uint32_t kIntMask = 0x7c0u;      // i8 u8 i16 i32 i64
 inline constexpr uint32_t kAllMask = 0xfffu;
 
-// visit<float, bf16>(dtype, "rms_norm", [&]<class T>() {...}): the list is the set of supported dtypes.
-// always_inline and meant for lambdas of an anonymous namespace, so no weak symbol is emitted.
+// visit<float, bf16>(dtype, "rms_norm", [&]<class T>() {...}): the list is the set of supported
+// dtypes. always_inline and meant for lambdas of an anonymous namespace, so no weak symbol is
+// emitted.
 template <class... Ts, class F>
 TERCEL_INLINE void visit(DType dtype, const char* op, F&& f) {
   const bool found = ((dtype == dtype_of<Ts> && (f.template operator()<Ts>(), true)) || ...);
@@ -87,14 +139,39 @@ TERCEL_INLINE void visit(DType dtype, const char* op, F&& f) {
 #define TERCEL_INTS int8_t, uint8_t, int16_t, int32_t, int64_t
 
 // acc_t<T>: type in which values of T are computed and summed.
-template <class T> struct acc_impl { using type = float; };
-template <> struct acc_impl<double> { using type = double; };
-template <> struct acc_impl<int8_t> { using type = int64_t; };
-template <> struct acc_impl<uint8_t> { using type = int64_t; };
-template <> struct acc_impl<int16_t> { using type = int64_t; };
-template <> struct acc_impl<int32_t> { using type = int64_t; };
-template <> struct acc_impl<int64_t> { using type = int64_t; };
-template <> struct acc_impl<bool> { using type = int64_t; };
-template <class T> using acc_t = typename acc_impl<T>::type;
+template <class T>
+struct acc_impl {
+  using type = float;
+};
+template <>
+struct acc_impl<double> {
+  using type = double;
+};
+template <>
+struct acc_impl<int8_t> {
+  using type = int64_t;
+};
+template <>
+struct acc_impl<uint8_t> {
+  using type = int64_t;
+};
+template <>
+struct acc_impl<int16_t> {
+  using type = int64_t;
+};
+template <>
+struct acc_impl<int32_t> {
+  using type = int64_t;
+};
+template <>
+struct acc_impl<int64_t> {
+  using type = int64_t;
+};
+template <>
+struct acc_impl<bool> {
+  using type = int64_t;
+};
+template <class T>
+using acc_t = typename acc_impl<T>::type;
 
 }  // namespace tercel

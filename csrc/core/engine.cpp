@@ -11,8 +11,8 @@
 namespace tercel {
 namespace {
 
-// Sink of the graph: adds to leaf.grad. The leaf points back at it weakly, so that all ops of one graph
-// share it.
+// Sink of the graph: adds to leaf.grad. The leaf points back at it weakly, so that all ops of one
+// graph share it.
 struct AccumulateGrad final : Node {
   Tensor leaf;
   explicit AccumulateGrad(const Tensor& t) : leaf(t) {
@@ -23,7 +23,9 @@ struct AccumulateGrad final : Node {
     if (leaf.impl()->autograd) leaf.impl()->autograd->accumulator = nullptr;
   }
   const char* name() const override { return "AccumulateGrad"; }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override { return {{"variable", leaf}}; }
+  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
+    return {{"variable", leaf}};
+  }
   TensorList backward(const TensorList& grads) override {
     Tensor g = grads[0];
     AutogradMeta& meta = autograd_meta(leaf);
@@ -40,14 +42,15 @@ struct AccumulateGrad final : Node {
   }
   // The engine's list holds one reference, `g` the other.
   static bool exclusive(const Tensor& g) {
-    return g.impl()->use_count() <= 2 && g.storage()->use_count() == 1 && !g.is_view() && g.is_contiguous();
+    return g.impl()->use_count() <= 2 && g.storage()->use_count() == 1 && !g.is_view() &&
+           g.is_contiguous();
   }
 };
 
 struct NodeState {
-  int pending = 0;         // gradients still to come
-  bool needed = true;      // lies on a path to a wanted input
-  TensorList grads;        // sums so far, one per output of the forward op
+  int pending = 0;     // gradients still to come
+  bool needed = true;  // lies on a path to a wanted input
+  TensorList grads;    // sums so far, one per output of the forward op
 };
 
 struct LaterFirst {
@@ -62,15 +65,16 @@ void add_gradient(Tensor& slot, Tensor value, bool create_graph) {
     slot = std::move(value);
     return;
   }
-  if (!create_graph && slot.impl()->use_count() == 1 && slot.storage()->use_count() == 1 && slot.is_contiguous() &&
-      !slot.is_view()) {
+  if (!create_graph && slot.impl()->use_count() == 1 && slot.storage()->use_count() == 1 &&
+      slot.is_contiguous() && !slot.is_view()) {
     accumulate_(slot, value);
   } else {
     slot = add(slot, value);
   }
 }
 
-// Makes a gradient fit the forward output it belongs to: broadcast sizes are summed, the dtype is cast.
+// Makes a gradient fit the forward output it belongs to: broadcast sizes are summed, the dtype is
+// cast.
 Tensor fit_gradient(const Node& from, const OutputInfo& info, Tensor g) {
   if (g.shape() != info.shape) {
     bool expandable = g.dim() >= info.shape.size();
@@ -144,12 +148,14 @@ class Run {
     }
   }
 
-  TensorList execute(const std::vector<Edge>& roots, const TensorList& grads, const std::vector<Capture>& captures) {
+  TensorList execute(const std::vector<Edge>& roots, const TensorList& grads,
+                     const std::vector<Capture>& captures) {
     TensorList captured(captures.size());
     std::unordered_multimap<Node*, size_t> capture_of;
     for (size_t i = 0; i < captures.size(); ++i) capture_of.emplace(captures[i].node, i);
 
-    for (size_t i = 0; i < roots.size(); ++i) add_gradient(states_[roots[i].node.get()].grads[roots[i].input], grads[i], create_);
+    for (size_t i = 0; i < roots.size(); ++i)
+      add_gradient(states_[roots[i].node.get()].grads[roots[i].input], grads[i], create_);
     std::priority_queue<Node*, std::vector<Node*>, LaterFirst> ready;
     for (const Edge& e : roots) {
       NodeState& s = states_[e.node.get()];
@@ -166,15 +172,19 @@ class Run {
       if ((++steps & 63) == 0 && g_interpreter.check_signals) g_interpreter.check_signals();
       NodeState& state = states_[node];
       TensorList in = std::move(state.grads);
-      const bool arrived = std::any_of(in.begin(), in.end(), [](const Tensor& g) { return g.defined(); });
+      const bool arrived =
+          std::any_of(in.begin(), in.end(), [](const Tensor& g) { return g.defined(); });
       TensorList out;
       if (arrived && state.needed) {
         tensor_hooks(*node, in);
         const auto [first, last] = capture_of.equal_range(node);
-        for (auto it = first; it != last; ++it) captured[it->second] = in[captures[it->second].index];
-        // A captured leaf does not accumulate; a captured inner node runs on if something behind it is wanted.
+        for (auto it = first; it != last; ++it)
+          captured[it->second] = in[captures[it->second].index];
+        // A captured leaf does not accumulate; a captured inner node runs on if something behind it
+        // is wanted.
         const bool leaf_captured = first != last && node->edges.empty();
-        if (!leaf_captured && (captures.empty() || wanted_below(*node))) out = run_node(*node, std::move(in));
+        if (!leaf_captured && (captures.empty() || wanted_below(*node)))
+          out = run_node(*node, std::move(in));
       }
       in.clear();
       for (size_t i = 0; i < node->edges.size(); ++i) {
@@ -182,7 +192,8 @@ class Run {
         if (!e.node) continue;
         NodeState& next = states_[e.node.get()];
         if (i < out.size() && out[i].defined() && next.needed) {
-          add_gradient(next.grads[e.input], fit_gradient(*node, e.node->outputs[e.input], std::move(out[i])), create_);
+          add_gradient(next.grads[e.input],
+                       fit_gradient(*node, e.node->outputs[e.input], std::move(out[i])), create_);
         }
         if (--next.pending == 0) {
           next.pending = -1;
@@ -205,7 +216,8 @@ class Run {
   static void tensor_hooks(Node& node, TensorList& in) {
     if (node.edges.empty()) {
       if (auto* sink = dynamic_cast<AccumulateGrad*>(&node)) {
-        const auto hooks = autograd_meta(sink->leaf).leaf_hooks;  // copied: a hook may remove itself
+        const auto hooks =
+            autograd_meta(sink->leaf).leaf_hooks;  // copied: a hook may remove itself
         for (const auto& [id, hook] : hooks) {
           if (Tensor replaced = hook(in[0]); replaced.defined()) in[0] = replaced;
         }
@@ -252,8 +264,9 @@ class Run {
 
   static void check_nan(const Node& node, const TensorList& out) {
     for (size_t i = 0; i < out.size(); ++i) {
-      TERCEL_CHECK(!out[i].defined() || !has_nan(out[i]), Runtime, node.name(), ": returned NaN in the gradient of input ",
-                   i, node.where ? "; the forward op ran at " + *node.where : std::string());
+      TERCEL_CHECK(!out[i].defined() || !has_nan(out[i]), Runtime, node.name(),
+                   ": returned NaN in the gradient of input ", i,
+                   node.where ? "; the forward op ran at " + *node.where : std::string());
     }
   }
 
@@ -274,24 +287,27 @@ Edge gradient_edge(const Tensor& t) {
   return {node, 0};
 }
 
-TensorList run_backward(const TensorList& roots, const TensorList& grads, bool retain_graph, bool create_graph,
-                        const TensorList& inputs, bool allow_unused, bool accumulate) {
+TensorList run_backward(const TensorList& roots, const TensorList& grads, bool retain_graph,
+                        bool create_graph, const TensorList& inputs, bool allow_unused,
+                        bool accumulate) {
   std::vector<Edge> root_edges;
   TensorList root_grads;
   for (size_t i = 0; i < roots.size(); ++i) {
     const Tensor& root = roots[i];
     Edge edge = gradient_edge(root);
-    TERCEL_CHECK(edge.node, Runtime, "backward: tensor ", i, " does not require grad and has no grad_fn");
+    TERCEL_CHECK(edge.node, Runtime, "backward: tensor ", i,
+                 " does not require grad and has no grad_fn");
     Tensor g = i < grads.size() ? grads[i] : Tensor();
     if (!g.defined()) {
       TERCEL_CHECK(root.numel() == 1, Runtime,
-                   "backward: a gradient must be given for a non-scalar output, shape ", root.shape());
+                   "backward: a gradient must be given for a non-scalar output, shape ",
+                   root.shape());
       g = ones(root.shape(), root.dtype());
     } else {
-      TERCEL_CHECK(g.shape() == root.shape(), Shape, "backward: gradient ", i, " must have shape ", root.shape(),
-                   ", got ", g.shape());
-      TERCEL_CHECK(is_float(g.dtype()), DType, "backward: gradient ", i, " must be a float tensor, got ",
-                   dtype_name(g.dtype()));
+      TERCEL_CHECK(g.shape() == root.shape(), Shape, "backward: gradient ", i, " must have shape ",
+                   root.shape(), ", got ", g.shape());
+      TERCEL_CHECK(is_float(g.dtype()), DType, "backward: gradient ", i,
+                   " must be a float tensor, got ", dtype_name(g.dtype()));
       if (g.dtype() != root.dtype()) g = to(g, root.dtype());
     }
     root_edges.push_back(std::move(edge));
@@ -311,8 +327,9 @@ TensorList run_backward(const TensorList& roots, const TensorList& grads, bool r
   TensorList captured = run.execute(root_edges, root_grads, captures);
   for (size_t i = 0; i < captured.size(); ++i) {
     if (!captured[i].defined()) {
-      TERCEL_CHECK(allow_unused || accumulate, Runtime, "grad: input ", i,
-                   " was not used in the graph of the outputs; pass allow_unused=True to get None for it");
+      TERCEL_CHECK(
+          allow_unused || accumulate, Runtime, "grad: input ", i,
+          " was not used in the graph of the outputs; pass allow_unused=True to get None for it");
       continue;
     }
     if (!accumulate) continue;
@@ -322,9 +339,10 @@ TensorList run_backward(const TensorList& roots, const TensorList& grads, bool r
   return captured;
 }
 
-TensorList grad(const TensorList& outputs, const TensorList& inputs, const TensorList& grad_outputs, bool retain_graph,
-                bool create_graph, bool allow_unused) {
-  return run_backward(outputs, grad_outputs, retain_graph || create_graph, create_graph, inputs, allow_unused, false);
+TensorList grad(const TensorList& outputs, const TensorList& inputs, const TensorList& grad_outputs,
+                bool retain_graph, bool create_graph, bool allow_unused) {
+  return run_backward(outputs, grad_outputs, retain_graph || create_graph, create_graph, inputs,
+                      allow_unused, false);
 }
 
 void Tensor::backward(const Tensor& gradient, bool retain_graph, bool create_graph) const {

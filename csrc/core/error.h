@@ -1,8 +1,9 @@
 // Error types of the library and the CHECK macro.
 //
-// Every failure a user can cause is an `Error` with a kind; the Python module maps kinds to exception
-// classes (ShapeError(ValueError, RuntimeError), DTypeError(TypeError, RuntimeError), IndexError, ...).
-// The message is built only when the check fails: "op: what was expected, got what".
+// Every failure a user can cause is an `Error` with a kind; the Python module maps kinds to
+// exception classes (ShapeError(ValueError, RuntimeError), DTypeError(TypeError, RuntimeError),
+// IndexError, ...). The message is built only when the check fails: "op: what was expected, got
+// what".
 #pragma once
 
 #include <exception>
@@ -21,11 +22,11 @@ enum class ErrorKind : unsigned char {
   Key,             // name not found
   NotImplemented,  // combination not provided; the message lists what exists
   OutOfMemory,
-  Overflow,  // size arithmetic does not fit int64
-  Buffer,    // memory cannot be shared as asked
-  OS,        // file or system call
-  Runtime,   // misuse of autograd, devices, state
-  Interrupt, // a signal handler raised; the binding re-raises the pending Python exception
+  Overflow,   // size arithmetic does not fit int64
+  Buffer,     // memory cannot be shared as asked
+  OS,         // file or system call
+  Runtime,    // misuse of autograd, devices, state
+  Interrupt,  // a signal handler raised; the binding re-raises the pending Python exception
 };
 
 class Error : public std::exception {
@@ -53,8 +54,8 @@ template <class... Args>
 }  // namespace tercel
 
 // TERCEL_CHECK(condition, Kind, "op: expected ", x, ", got ", y)
-#define TERCEL_CHECK(condition, kind, ...)                                  \
-  do {                                                                      \
-    if (!(condition)) [[unlikely]]                                          \
+#define TERCEL_CHECK(condition, kind, ...)                                   \
+  do {                                                                       \
+    if (!(condition)) [[unlikely]]                                           \
       ::tercel::fail(::tercel::ErrorKind::kind, ::tercel::str(__VA_ARGS__)); \
   } while (0)

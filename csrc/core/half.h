@@ -1,9 +1,9 @@
 // Storage types of the 16- and 8-bit float formats and their scalar conversions.
 //
-// All conversions from float round to nearest, ties to even. fp8 saturates: a finite value beyond the
-// largest finite code becomes that code, for e4m3fn infinity does too (it has no infinity); e5m2 keeps
-// infinity. NaN stays NaN. Everything is always-inline so that files compiled for one ISA level do not
-// emit shared weak symbols.
+// All conversions from float round to nearest, ties to even. fp8 saturates: a finite value beyond
+// the largest finite code becomes that code, for e4m3fn infinity does too (it has no infinity);
+// e5m2 keeps infinity. NaN stays NaN. Everything is always-inline so that files compiled for one
+// ISA level do not emit shared weak symbols.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ TERCEL_INLINE float bits_float(uint32_t u) {
 }
 
 // Rounds |x| to a format with `M` mantissa bits and minimum normal exponent `EMIN` (value 2^EMIN),
-// returning code = biased exponent and mantissa without sign. Overflow is left to the caller: the code
-// simply grows past the largest finite one. `x` must be finite and non-negative.
+// returning code = biased exponent and mantissa without sign. Overflow is left to the caller: the
+// code simply grows past the largest finite one. `x` must be finite and non-negative.
 template <int M, int EMIN>
 TERCEL_INLINE uint32_t round_to_code(uint32_t abs_bits) {
   constexpr uint32_t kMinNormalBits = static_cast<uint32_t>(127 + EMIN) << 23;
@@ -56,7 +56,9 @@ struct bf16 {
       bits = static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
     }
   }
-  TERCEL_INLINE operator float() const { return detail::bits_float(static_cast<uint32_t>(bits) << 16); }
+  TERCEL_INLINE operator float() const {
+    return detail::bits_float(static_cast<uint32_t>(bits) << 16);
+  }
 };
 
 struct f16 {

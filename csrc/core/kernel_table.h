@@ -4,7 +4,8 @@
 //   struct NormKernels { void (*layer_norm_fwd)(const LayerNormFwdArgs&); ... };
 //   TERCEL_KERNEL_TABLE(NormKernels, norm_kernels)
 //   // norm_cpu.cpp, compiled once per level
-//   namespace tercel::TERCEL_LEVEL { extern const NormKernels norm_kernels = {layer_norm_fwd, ...}; }
+//   namespace tercel::TERCEL_LEVEL { extern const NormKernels norm_kernels = {layer_norm_fwd, ...};
+//   }
 //   // norm.cpp
 //   launch(norm_kernels().layer_norm_fwd, args, cost);
 #pragma once
@@ -20,32 +21,48 @@
 
 #if TERCEL_HAVE_AVX512 && !TERCEL_HAVE_AVX2
 // Development builds only: the avx2 slot repeats generic.
-#define TERCEL_KERNEL_TABLE(Type, name)                                                 \
-  namespace generic { extern const Type name; }                                         \
-  namespace avx512 { extern const Type name; }                                          \
-  static inline const Type& name() {                                                    \
+#define TERCEL_KERNEL_TABLE(Type, name)                                                  \
+  namespace generic {                                                                    \
+  extern const Type name;                                                                \
+  }                                                                                      \
+  namespace avx512 {                                                                     \
+  extern const Type name;                                                                \
+  }                                                                                      \
+  static inline const Type& name() {                                                     \
     static const Type* const tables[] = {&generic::name, &generic::name, &avx512::name}; \
-    return *tables[static_cast<int>(isa_level())];                                      \
+    return *tables[static_cast<int>(isa_level())];                                       \
   }
 #elif TERCEL_HAVE_AVX512
-#define TERCEL_KERNEL_TABLE(Type, name)                                              \
-  namespace generic { extern const Type name; }                                      \
-  namespace avx2 { extern const Type name; }                                         \
-  namespace avx512 { extern const Type name; }                                       \
-  static inline const Type& name() {                                                 \
+#define TERCEL_KERNEL_TABLE(Type, name)                                               \
+  namespace generic {                                                                 \
+  extern const Type name;                                                             \
+  }                                                                                   \
+  namespace avx2 {                                                                    \
+  extern const Type name;                                                             \
+  }                                                                                   \
+  namespace avx512 {                                                                  \
+  extern const Type name;                                                             \
+  }                                                                                   \
+  static inline const Type& name() {                                                  \
     static const Type* const tables[] = {&generic::name, &avx2::name, &avx512::name}; \
-    return *tables[static_cast<int>(isa_level())];                                   \
+    return *tables[static_cast<int>(isa_level())];                                    \
   }
 #elif TERCEL_HAVE_AVX2
-#define TERCEL_KERNEL_TABLE(Type, name)                               \
-  namespace generic { extern const Type name; }                       \
-  namespace avx2 { extern const Type name; }                          \
-  static inline const Type& name() {                                  \
+#define TERCEL_KERNEL_TABLE(Type, name)                                \
+  namespace generic {                                                  \
+  extern const Type name;                                              \
+  }                                                                    \
+  namespace avx2 {                                                     \
+  extern const Type name;                                              \
+  }                                                                    \
+  static inline const Type& name() {                                   \
     static const Type* const tables[] = {&generic::name, &avx2::name}; \
-    return *tables[static_cast<int>(isa_level())];                    \
+    return *tables[static_cast<int>(isa_level())];                     \
   }
 #else
-#define TERCEL_KERNEL_TABLE(Type, name)         \
-  namespace generic { extern const Type name; } \
+#define TERCEL_KERNEL_TABLE(Type, name) \
+  namespace generic {                   \
+  extern const Type name;               \
+  }                                     \
   static inline const Type& name() { return generic::name; }
 #endif

@@ -1,8 +1,8 @@
 // launch(kernel, args, cost): the only way a kernel starts.
 //
-// `cost` is the estimated single-thread run time in nanoseconds; above kReleaseNs the interpreter lock is
-// released around the kernel (through hooks the Python module installs, the core knows no Python).
-// In capture mode the call is appended to a plan as well.
+// `cost` is the estimated single-thread run time in nanoseconds; above kReleaseNs the interpreter
+// lock is released around the kernel (through hooks the Python module installs, the core knows no
+// Python). In capture mode the call is appended to a plan as well.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace tercel {
 inline constexpr int64_t kReleaseNs = 20'000;
 
 struct InterpreterHooks {
-  void* (*release)() = nullptr;       // drop the interpreter lock, return a token (nullptr: was not held)
+  void* (*release)() =
+      nullptr;  // drop the interpreter lock, return a token (nullptr: was not held)
   void (*acquire)(void*) = nullptr;   // take it again
   void (*check_signals)() = nullptr;  // throws Error(Interrupt) when a signal handler raised
 };

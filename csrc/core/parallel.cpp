@@ -63,8 +63,8 @@ void cpu_relax() {
 }
 
 // Workers wait for `epoch_` to change: they spin for a short while (a training step issues the next
-// job within microseconds) and then sleep on the condition variable. When there are more threads than
-// processors the spin is skipped.
+// job within microseconds) and then sleep on the condition variable. When there are more threads
+// than processors the spin is skipped.
 class Pool {
  public:
   explicit Pool(int workers, bool may_spin) : spin_(may_spin ? 2000 : 0) {
@@ -164,14 +164,17 @@ double cgroup_quota() {
     std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
     std::string quota;
     double period = 0;
-    if (file >> quota >> period && quota != "max" && period > 0) consider(atof(quota.c_str()) / period);
+    if (file >> quota >> period && quota != "max" && period > 0)
+      consider(atof(quota.c_str()) / period);
     if (path.empty() || path == "/") break;
     path = path.substr(0, path.rfind('/'));
   }
   for (const char* root : {"/sys/fs/cgroup/cpu/", "/sys/fs/cgroup/cpu,cpuacct/"}) {
-    std::ifstream quota_file(std::string(root) + "cpu.cfs_quota_us"), period_file(std::string(root) + "cpu.cfs_period_us");
+    std::ifstream quota_file(std::string(root) + "cpu.cfs_quota_us"),
+        period_file(std::string(root) + "cpu.cfs_period_us");
     double quota = 0, period = 0;
-    if (quota_file >> quota && period_file >> period && quota > 0 && period > 0) consider(quota / period);
+    if (quota_file >> quota && period_file >> period && quota > 0 && period > 0)
+      consider(quota / period);
   }
   return best;
 }
@@ -230,7 +233,8 @@ const char* default_num_threads_reason() { return state().reason.c_str(); }
 bool in_parallel_region() { return t_in_parallel; }
 
 void set_num_threads(int n) {
-  TERCEL_CHECK(n >= 1 && n <= kMaxThreads, Value, "set_num_threads: expected 1 to ", kMaxThreads, ", got ", n);
+  TERCEL_CHECK(n >= 1 && n <= kMaxThreads, Value, "set_num_threads: expected 1 to ", kMaxThreads,
+               ", got ", n);
   TERCEL_CHECK(!t_in_parallel, Runtime, "set_num_threads: called from inside a parallel region");
   State& s = state();
   std::lock_guard lock(s.busy);

@@ -1,9 +1,9 @@
 // Thread pool and parallel_for.
 //
-// Work is cut into `ceil(n / grain)` chunks, a function of n and grain only; threads take chunks in any
-// order, so a result that is written per chunk does not depend on the number of threads. The pool has
-// min(affinity, cgroup quota) threads by default, spins briefly and then sleeps, is rebuilt in a forked
-// child, and runs a nested or contended call on the calling thread.
+// Work is cut into `ceil(n / grain)` chunks, a function of n and grain only; threads take chunks in
+// any order, so a result that is written per chunk does not depend on the number of threads. The
+// pool has min(affinity, cgroup quota) threads by default, spins briefly and then sleeps, is
+// rebuilt in a forked child, and runs a nested or contended call on the calling thread.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ bool in_parallel_region();
 inline constexpr int kMaxThreads = 256;
 
 using ChunkFn = void (*)(void* context, int64_t begin, int64_t end);
-// Runs fn over [0, n) in chunks of `grain` (the last one shorter). Does not throw unless fn does: the
-// first exception is rethrown in the caller.
+// Runs fn over [0, n) in chunks of `grain` (the last one shorter). Does not throw unless fn does:
+// the first exception is rethrown in the caller.
 void parallel_run(int64_t n, int64_t grain, ChunkFn fn, void* context);
 
 // parallel_for(n, grain, [&](int64_t begin, int64_t end) {...})

@@ -16,7 +16,8 @@ uint64_t Generator::initial_seed() const {
 
 uint64_t Generator::seed() {
   std::random_device device;
-  const uint64_t value = (static_cast<uint64_t>(device()) << 32 | device()) >> 11;  // fits a double, as in PyTorch
+  const uint64_t value =
+      (static_cast<uint64_t>(device()) << 32 | device()) >> 11;  // fits a double, as in PyTorch
   manual_seed(value);
   return value;
 }

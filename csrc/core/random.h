@@ -1,5 +1,5 @@
-// Philox4x32-10 counter-based random numbers (Salmon et al. 2011): the same numbers for any thread count
-// and on every device, because element i of a call is a pure function of (seed, offset, i).
+// Philox4x32-10 counter-based random numbers (Salmon et al. 2011): the same numbers for any thread
+// count and on every device, because element i of a call is a pure function of (seed, offset, i).
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ struct Philox4 {
 // Block `index` (counter = offset + index) of four uint32.
 TERCEL_INLINE Philox4 philox(PhiloxKey key, uint64_t index) {
   const uint64_t counter = key.offset + index;
-  uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0, c3 = 0;
+  uint32_t c0 = static_cast<uint32_t>(counter), c1 = static_cast<uint32_t>(counter >> 32), c2 = 0,
+           c3 = 0;
   uint32_t k0 = static_cast<uint32_t>(key.seed), k1 = static_cast<uint32_t>(key.seed >> 32);
   for (int round = 0; round < 10; ++round) {
     const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0;
@@ -39,7 +40,9 @@ TERCEL_INLINE Philox4 philox(PhiloxKey key, uint64_t index) {
   return {{c0, c1, c2, c3}};
 }
 // [0, 1) with 24 bits; [0, 1) with 53 bits.
-TERCEL_INLINE float uniform_float(uint32_t bits) { return static_cast<float>(bits >> 8) * 0x1p-24f; }
+TERCEL_INLINE float uniform_float(uint32_t bits) {
+  return static_cast<float>(bits >> 8) * 0x1p-24f;
+}
 TERCEL_INLINE double uniform_double(uint32_t hi, uint32_t lo) {
   return static_cast<double>((static_cast<uint64_t>(hi) << 21) ^ (lo >> 11)) * 0x1p-53;
 }

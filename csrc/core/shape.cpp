@@ -15,13 +15,15 @@ std::ostream& operator<<(std::ostream& out, const Dims& dims) { return out << to
 
 int64_t checked_mul(int64_t a, int64_t b, const char* op) {
   int64_t r;
-  TERCEL_CHECK(!__builtin_mul_overflow(a, b, &r), Overflow, op, ": size ", a, " * ", b, " does not fit in 64 bits");
+  TERCEL_CHECK(!__builtin_mul_overflow(a, b, &r), Overflow, op, ": size ", a, " * ", b,
+               " does not fit in 64 bits");
   return r;
 }
 
 int64_t checked_add(int64_t a, int64_t b, const char* op) {
   int64_t r;
-  TERCEL_CHECK(!__builtin_add_overflow(a, b, &r), Overflow, op, ": size ", a, " + ", b, " does not fit in 64 bits");
+  TERCEL_CHECK(!__builtin_add_overflow(a, b, &r), Overflow, op, ": size ", a, " + ", b,
+               " does not fit in 64 bits");
   return r;
 }
 
@@ -34,7 +36,8 @@ int64_t checked_numel(const Shape& shape, const char* op) {
     overflow |= __builtin_mul_overflow(n, s == 0 ? 1 : s, &n);
   }
   // Views of an empty tensor multiply these sizes too, so the overflow matters even next to a zero.
-  TERCEL_CHECK(!overflow, Overflow, op, ": number of elements of shape ", shape, " does not fit in 64 bits");
+  TERCEL_CHECK(!overflow, Overflow, op, ": number of elements of shape ", shape,
+               " does not fit in 64 bits");
   return zero ? 0 : n;
 }
 
@@ -70,8 +73,9 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op) {
   for (int i = 0; i < shorter.size(); ++i) {
     const int64_t x = longer[lead + i], y = shorter[i];
     if (x == y || y == 1) continue;
-    TERCEL_CHECK(x == 1, Shape, op, ": shapes ", a, " and ", b, " cannot be broadcast: dimension ", lead + i,
-                 " has sizes ", a.size() >= b.size() ? x : y, " and ", a.size() >= b.size() ? y : x);
+    TERCEL_CHECK(x == 1, Shape, op, ": shapes ", a, " and ", b, " cannot be broadcast: dimension ",
+                 lead + i, " has sizes ", a.size() >= b.size() ? x : y, " and ",
+                 a.size() >= b.size() ? y : x);
     out[lead + i] = y;
   }
   return out;
@@ -80,14 +84,15 @@ Shape broadcast_shapes(const Shape& a, const Shape& b, const char* op) {
 Strides broadcast_strides(const Shape& shape, const Strides& strides, const Shape& target) {
   Strides out = Dims::filled(target.size(), 0);
   const int lead = target.size() - shape.size();
-  for (int i = 0; i < shape.size(); ++i) out[lead + i] = shape[i] == 1 && target[lead + i] != 1 ? 0 : strides[i];
+  for (int i = 0; i < shape.size(); ++i)
+    out[lead + i] = shape[i] == 1 && target[lead + i] != 1 ? 0 : strides[i];
   return out;
 }
 
 int normalize_dim(int64_t dim, int rank, const char* op) {
   const int64_t range = rank == 0 ? 1 : rank;
-  TERCEL_CHECK(dim >= -range && dim < range, Index, op, ": dimension out of range: expected ", -range, " to ",
-               range - 1, ", got ", dim);
+  TERCEL_CHECK(dim >= -range && dim < range, Index, op, ": dimension out of range: expected ",
+               -range, " to ", range - 1, ", got ", dim);
   return static_cast<int>(dim < 0 ? dim + range : dim);
 }
 

@@ -15,7 +15,8 @@ inline constexpr int kMaxDims = 16;
 class Dims {
  public:
   Dims() = default;
-  Dims(std::initializer_list<int64_t> values) : Dims(values.begin(), static_cast<int64_t>(values.size())) {}
+  Dims(std::initializer_list<int64_t> values)
+      : Dims(values.begin(), static_cast<int64_t>(values.size())) {}
   Dims(const int64_t* values, int64_t n) {
     check_rank(n);
     n_ = static_cast<int>(n);
@@ -71,7 +72,8 @@ class Dims {
 
  private:
   static void check_rank(int64_t n) {
-    TERCEL_CHECK(n >= 0 && n <= kMaxDims, Shape, "tensor: at most ", kMaxDims, " dimensions are supported, got ", n);
+    TERCEL_CHECK(n >= 0 && n <= kMaxDims, Shape, "tensor: at most ", kMaxDims,
+                 " dimensions are supported, got ", n);
   }
   int n_ = 0;
   int64_t v_[kMaxDims];

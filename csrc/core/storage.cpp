@@ -10,7 +10,8 @@ Ref<Storage> Storage::allocate(int64_t nbytes, Device device) {
   return make_ref<Storage>(data, nbytes, device, nullptr, nullptr, false);
 }
 
-Ref<Storage> Storage::wrap(void* data, int64_t nbytes, Deleter deleter, void* context, bool readonly) {
+Ref<Storage> Storage::wrap(void* data, int64_t nbytes, Deleter deleter, void* context,
+                           bool readonly) {
   return make_ref<Storage>(data, nbytes, Device{}, deleter, context, readonly);
 }
 

@@ -1,4 +1,5 @@
-// Storage: a reference-counted buffer shared by views, with the version counter that autograd checks.
+// Storage: a reference-counted buffer shared by views, with the version counter that autograd
+// checks.
 #pragma once
 
 #include <atomic>
@@ -16,10 +17,16 @@ class Storage final : public RefCounted {
   // Allocates `nbytes` from the caching allocator of `device` (64-byte aligned, uninitialised).
   static Ref<Storage> allocate(int64_t nbytes, Device device = {});
   // Wraps foreign memory; `deleter(context)` runs when the last reference goes.
-  static Ref<Storage> wrap(void* data, int64_t nbytes, Deleter deleter, void* context, bool readonly);
+  static Ref<Storage> wrap(void* data, int64_t nbytes, Deleter deleter, void* context,
+                           bool readonly);
 
   Storage(void* data, int64_t nbytes, Device device, Deleter deleter, void* context, bool readonly)
-      : data_(data), nbytes_(nbytes), deleter_(deleter), context_(context), device_(device), readonly_(readonly) {}
+      : data_(data),
+        nbytes_(nbytes),
+        deleter_(deleter),
+        context_(context),
+        device_(device),
+        readonly_(readonly) {}
   ~Storage() override;
 
   void* data() const { return data_; }

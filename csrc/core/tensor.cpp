@@ -24,7 +24,8 @@ TensorImpl::~TensorImpl() {
 
 void TensorImpl::destroy() { delete this; }
 
-void TensorImpl::set_geometry(const Ref<Storage>& s, int64_t new_offset, const Shape& sh, const Strides& st) {
+void TensorImpl::set_geometry(const Ref<Storage>& s, int64_t new_offset, const Shape& sh,
+                              const Strides& st) {
   storage = s;
   offset = new_offset;
   shape = sh;
@@ -44,7 +45,9 @@ DType result_type(const Tensor* const* tensors, size_t n) {
     types[rank] = seen[rank] ? promote(types[rank], t.dtype()) : t.dtype();
     seen[rank] = true;
   }
-  auto category = [](DType t) { return static_cast<int>(kDTypeInfo[static_cast<int>(t)].category); };
+  auto category = [](DType t) {
+    return static_cast<int>(kDTypeInfo[static_cast<int>(t)].category);
+  };
   bool have = false;
   DType result = DType::f32;
   for (int rank = 0; rank < 3; ++rank) {
@@ -60,7 +63,9 @@ DType result_type(const Tensor* const* tensors, size_t n) {
   return result;
 }
 
-DType result_type(std::initializer_list<const Tensor*> tensors) { return result_type(tensors.begin(), tensors.size()); }
+DType result_type(std::initializer_list<const Tensor*> tensors) {
+  return result_type(tensors.begin(), tensors.size());
+}
 
 DType result_type(const Tensor* tensors, size_t n) {
   std::vector<const Tensor*> pointers(n);
@@ -84,7 +89,8 @@ Tensor wrap_number(const Scalar& value) {
 }
 
 Scalar item(const Tensor& t) {
-  TERCEL_CHECK(t.numel() == 1, Runtime, "item: expected a tensor with one element, got shape ", t.shape());
+  TERCEL_CHECK(t.numel() == 1, Runtime, "item: expected a tensor with one element, got shape ",
+               t.shape());
   Scalar value(0);
   visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS, bool>(t.dtype(), "item", [&]<class T>() {
     const T v = *t.data_as<T>();
@@ -104,21 +110,28 @@ Scalar item(const Tensor& t) {
 Tensor empty(const Shape& shape, DType dtype, Device device) {
   const int64_t numel = checked_numel(shape, "empty");
   const int64_t nbytes = checked_mul(numel, dtype_size(dtype), "empty");
-  Tensor t(make_ref<TensorImpl>(Storage::allocate(nbytes, device), 0, shape, contiguous_strides(shape), dtype));
+  Tensor t(make_ref<TensorImpl>(Storage::allocate(nbytes, device), 0, shape,
+                                contiguous_strides(shape), dtype));
   t.impl()->inference = inference_mode();
   return t;
 }
 
 Tensor empty_strided(const Shape& shape, const Strides& strides, DType dtype, Device device) {
-  TERCEL_CHECK(shape.size() == strides.size(), Shape, "empty_strided: expected as many strides as sizes, got sizes ",
-               shape, " and strides ", strides);
+  TERCEL_CHECK(shape.size() == strides.size(), Shape,
+               "empty_strided: expected as many strides as sizes, got sizes ", shape,
+               " and strides ", strides);
   const int64_t numel = checked_numel(shape, "empty_strided");
   int64_t last = 0;
   for (int i = 0; i < shape.size(); ++i) {
-    TERCEL_CHECK(strides[i] >= 0, Value, "empty_strided: strides must not be negative, got ", strides);
-    if (numel > 0) last = checked_add(last, checked_mul(shape[i] - 1, strides[i], "empty_strided"), "empty_strided");
+    TERCEL_CHECK(strides[i] >= 0, Value, "empty_strided: strides must not be negative, got ",
+                 strides);
+    if (numel > 0)
+      last = checked_add(last, checked_mul(shape[i] - 1, strides[i], "empty_strided"),
+                         "empty_strided");
   }
-  const int64_t nbytes = numel == 0 ? 0 : checked_mul(checked_add(last, 1, "empty_strided"), dtype_size(dtype), "empty_strided");
+  const int64_t nbytes = numel == 0 ? 0
+                                    : checked_mul(checked_add(last, 1, "empty_strided"),
+                                                  dtype_size(dtype), "empty_strided");
   Tensor t(make_ref<TensorImpl>(Storage::allocate(nbytes, device), 0, shape, strides, dtype));
   t.impl()->inference = inference_mode();
   return t;
@@ -144,7 +157,8 @@ Tensor empty_like(const Tensor& like, DType dtype) {
 
 Tensor make_alias(const Tensor& t) {
   TensorImpl* impl = t.impl();
-  Tensor alias(make_ref<TensorImpl>(impl->storage, impl->offset, impl->shape, impl->strides, impl->dtype));
+  Tensor alias(
+      make_ref<TensorImpl>(impl->storage, impl->offset, impl->shape, impl->strides, impl->dtype));
   alias.impl()->inference = impl->inference;
   alias.impl()->wrapped_number = impl->wrapped_number;
   return alias;
@@ -172,8 +186,8 @@ bool has_internal_overlap(const Tensor& t) {
     order[n++] = i;
   }
   std::sort(order, order + n, [&](int a, int b) { return t.stride(a) < t.stride(b); });
-  // Sorted by stride, a dim must step over everything the smaller ones span. Exotic strides that interleave
-  // without touching are reported as overlapping: refusing them is the safe answer.
+  // Sorted by stride, a dim must step over everything the smaller ones span. Exotic strides that
+  // interleave without touching are reported as overlapping: refusing them is the safe answer.
   int64_t span = 0;
   for (int i = 0; i < n; ++i) {
     if (t.stride(order[i]) <= span) return true;
@@ -184,7 +198,8 @@ bool has_internal_overlap(const Tensor& t) {
 
 bool partially_overlaps(const Tensor& a, const Tensor& b) {
   if (a.numel() == 0 || b.numel() == 0 || !(a.storage() == b.storage())) return false;
-  if (a.offset() == b.offset() && a.shape() == b.shape() && a.strides() == b.strides()) return false;
+  if (a.offset() == b.offset() && a.shape() == b.shape() && a.strides() == b.strides())
+    return false;
   auto extent = [](const Tensor& t) {
     int64_t last = 0;
     for (int i = 0; i < t.dim(); ++i) last += (t.size(i) - 1) * t.stride(i);

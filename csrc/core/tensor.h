@@ -1,4 +1,5 @@
-// Tensor: a handle (one intrusive pointer) to sizes, strides, dtype and a place in a shared Storage.
+// Tensor: a handle (one intrusive pointer) to sizes, strides, dtype and a place in a shared
+// Storage.
 //
 // Copying a Tensor copies the handle. Views share the Storage and remember the tensor they view
 // (`base`), which is what lets an in-place write through a view reach the graph of its base.
@@ -60,7 +61,8 @@ class Tensor {
   void set_grad(const Tensor& g);
   Ref<Node> grad_fn() const;
   Tensor detach() const;  // same storage, no history
-  void backward(const Tensor& gradient = {}, bool retain_graph = false, bool create_graph = false) const;
+  void backward(const Tensor& gradient = {}, bool retain_graph = false,
+                bool create_graph = false) const;
 
   // The rest of the operations are free functions in ops/.
 
@@ -70,7 +72,8 @@ class Tensor {
 
 class TensorImpl final : public RefCounted {
  public:
-  TensorImpl(Ref<Storage> s, int64_t offset, const Shape& shape, const Strides& strides, DType dtype);
+  TensorImpl(Ref<Storage> s, int64_t offset, const Shape& shape, const Strides& strides,
+             DType dtype);
   ~TensorImpl() override;
 
   Ref<Storage> storage;
@@ -80,12 +83,13 @@ class TensorImpl final : public RefCounted {
   Strides strides;
   DType dtype;
   bool contiguous;
-  bool wrapped_number = false;  // 0-d tensor made from a Python number: lowest priority in promotion
+  bool wrapped_number =
+      false;                  // 0-d tensor made from a Python number: lowest priority in promotion
   bool inference = false;     // created under inference_mode: no version checks, no history
   Tensor base;                // the tensor this one views (never itself a view)
   uint32_t view_version = 0;  // storage version when the history of this view was recorded
   std::unique_ptr<AutogradMeta> autograd;
-  void* pyobj = nullptr;      // borrowed: the Python object that wraps this impl, if one is alive
+  void* pyobj = nullptr;  // borrowed: the Python object that wraps this impl, if one is alive
 
   // Replaces storage and geometry (`tensor.data = other`, squeeze_ and friends).
   void set_geometry(const Ref<Storage>& s, int64_t new_offset, const Shape& sh, const Strides& st);
@@ -113,8 +117,9 @@ inline void* Tensor::data() const {
   return static_cast<char*>(impl_->storage->data()) + impl_->offset * dtype_size(impl_->dtype);
 }
 
-// Dtype of an op on these tensors: tensors with dims outrank 0-d ones, which outrank Python numbers, within
-// and across the categories bool < integer < float (PyTorch's rules). Undefined tensors are ignored.
+// Dtype of an op on these tensors: tensors with dims outrank 0-d ones, which outrank Python
+// numbers, within and across the categories bool < integer < float (PyTorch's rules). Undefined
+// tensors are ignored.
 DType result_type(std::initializer_list<const Tensor*> tensors);
 DType result_type(const Tensor* tensors, size_t n);
 // 0-d tensor of the number's natural dtype, flagged as a wrapped number.
@@ -129,8 +134,8 @@ Tensor empty_strided(const Shape& shape, const Strides& strides, DType dtype, De
 Tensor empty_like(const Tensor& like);
 Tensor empty_like(const Tensor& like, DType dtype);
 
-// A view of `t`'s storage without history (autograd is attached by ops/view). With gradients enabled it
-// remembers its base, so that in-place writes through it are seen by the graph.
+// A view of `t`'s storage without history (autograd is attached by ops/view). With gradients
+// enabled it remembers its base, so that in-place writes through it are seen by the graph.
 Tensor make_view(const Tensor& t, const Shape& shape, const Strides& strides, int64_t offset);
 // Same elements, no history and no base.
 Tensor make_alias(const Tensor& t);

@@ -1,13 +1,15 @@
 // What a `*_py.cpp` file needs: casters and the Binder that registers functions and Tensor methods.
 //
 //   void bind_norm(Binder& b) {
-//     b.both("rms_norm", &rms_norm, py::arg("input"), py::arg("weight"), py::arg("eps") = 1e-5, "doc...");
+//     b.both("rms_norm", &rms_norm, py::arg("input"), py::arg("weight"), py::arg("eps") = 1e-5,
+//     "doc...");
 //   }
 //
-// Argument types the casters know: Tensor (None -> TypeError), std::optional<Tensor> (None -> undefined),
-// Operand (Tensor or Python number), Scalar, DType, std::optional<DType>, Device, Dims (int or sequence
-// of ints), std::optional<Dims>, TensorList (sequence of tensors), Ref<Generator> (None = default).
-// Return types: Tensor, TensorList (-> tuple), std::tuple/pair of Tensors, Dims (-> tercel.Size), DType.
+// Argument types the casters know: Tensor (None -> TypeError), std::optional<Tensor> (None ->
+// undefined), Operand (Tensor or Python number), Scalar, DType, std::optional<DType>, Device, Dims
+// (int or sequence of ints), std::optional<Dims>, TensorList (sequence of tensors), Ref<Generator>
+// (None = default). Return types: Tensor, TensorList (-> tuple), std::tuple/pair of Tensors, Dims
+// (-> tercel.Size), DType.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -25,7 +27,8 @@ namespace py = pybind11;
 
 class Binder {
  public:
-  Binder(py::module_ module, py::handle tensor_type) : module_(std::move(module)), type_(tensor_type) {}
+  Binder(py::module_ module, py::handle tensor_type)
+      : module_(std::move(module)), type_(tensor_type) {}
 
   py::module_& module() { return module_; }
   py::handle tensor_type() const { return type_; }
@@ -36,7 +39,8 @@ class Binder {
     module_.def(name, std::forward<F>(f), extra...);
     return *this;
   }
-  // Tensor.name; the first parameter is self and has no py::arg. Repeated calls with one name add overloads.
+  // Tensor.name; the first parameter is self and has no py::arg. Repeated calls with one name add
+  // overloads.
   template <class F, class... Extra>
   Binder& method(const char* name, F&& f, const Extra&... extra) {
     py::cpp_function fn(std::forward<F>(f), py::name(name), py::is_method(type_),
@@ -44,7 +48,8 @@ class Binder {
     set_type_attr(name, fn);
     return *this;
   }
-  // Both. The first py::arg names the first parameter, which is self for the method; give it always.
+  // Both. The first py::arg names the first parameter, which is self for the method; give it
+  // always.
   template <class F, class... Extra>
   Binder& both(const char* name, F f, const py::arg& self, const Extra&... extra) {
     function(name, f, self, extra...);
@@ -54,8 +59,8 @@ class Binder {
   template <class F>
   Binder& property(const char* name, F&& getter, const char* doc) {
     py::cpp_function get(std::forward<F>(getter), py::is_method(type_));
-    set_type_attr(name, py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyProperty_Type))(
-                            get, py::none(), py::none(), doc));
+    set_type_attr(name, py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(
+                            &PyProperty_Type))(get, py::none(), py::none(), doc));
     return *this;
   }
 

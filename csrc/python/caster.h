@@ -1,5 +1,5 @@
-// pybind11 casters between Python objects and the core types. The Python Tensor is a raw CPython heap
-// type (tensor_type.cpp), so these are a type check and a pointer copy.
+// pybind11 casters between Python objects and the core types. The Python Tensor is a raw CPython
+// heap type (tensor_type.cpp), so these are a type check and a pointer copy.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -21,15 +21,15 @@ struct Operand {
 
 // Tensor object <-> Tensor (tensor_type.cpp).
 bool is_tensor_object(PyObject* object);
-const Tensor& tensor_of(PyObject* object);      // object must be a Tensor
-PyObject* wrap_tensor(const Tensor& t);         // new reference; None if undefined; one object per impl
+const Tensor& tensor_of(PyObject* object);  // object must be a Tensor
+PyObject* wrap_tensor(const Tensor& t);     // new reference; None if undefined; one object per impl
 bool scalar_from_object(PyObject* object, Scalar* out);  // bool, int, float, NumPy scalars
 bool dtype_from_object(PyObject* object, DType* out);
-PyObject* dtype_object(DType t);                // new reference
+PyObject* dtype_object(DType t);                         // new reference
 bool device_from_object(PyObject* object, Device* out);  // Device or str
 PyObject* device_object(Device d);
-bool dims_from_object(PyObject* object, Dims* out);      // int or sequence of ints
-PyObject* size_object(const Dims& d);           // new tercel.Size
+bool dims_from_object(PyObject* object, Dims* out);  // int or sequence of ints
+PyObject* size_object(const Dims& d);                // new tercel.Size
 bool generator_from_object(PyObject* object, Ref<Generator>* out);
 PyObject* generator_object(const Ref<Generator>& g);
 
@@ -45,7 +45,9 @@ struct type_caster<tercel::Tensor> {
     value = tercel::tensor_of(src.ptr());
     return true;
   }
-  static handle cast(const tercel::Tensor& t, return_value_policy, handle) { return tercel::wrap_tensor(t); }
+  static handle cast(const tercel::Tensor& t, return_value_policy, handle) {
+    return tercel::wrap_tensor(t);
+  }
 };
 
 template <>
@@ -82,17 +84,18 @@ struct type_caster<tercel::Scalar> {
   tercel::Scalar value_{0};
 };
 
-#define TERCEL_CASTER(Type, text, from, to)                                                     \
-  template <>                                                                                   \
-  struct type_caster<Type> {                                                                    \
-    PYBIND11_TYPE_CASTER(Type, const_name(text));                                               \
-    bool load(handle src, bool) { return from(src.ptr(), &value); }                             \
-    static handle cast(const Type& v, return_value_policy, handle) { return to(v); }            \
+#define TERCEL_CASTER(Type, text, from, to)                                          \
+  template <>                                                                        \
+  struct type_caster<Type> {                                                         \
+    PYBIND11_TYPE_CASTER(Type, const_name(text));                                    \
+    bool load(handle src, bool) { return from(src.ptr(), &value); }                  \
+    static handle cast(const Type& v, return_value_policy, handle) { return to(v); } \
   };
 TERCEL_CASTER(tercel::DType, "dtype", tercel::dtype_from_object, tercel::dtype_object)
 TERCEL_CASTER(tercel::Device, "device", tercel::device_from_object, tercel::device_object)
 TERCEL_CASTER(tercel::Dims, "Size", tercel::dims_from_object, tercel::size_object)
-TERCEL_CASTER(tercel::Ref<tercel::Generator>, "Generator | None", tercel::generator_from_object, tercel::generator_object)
+TERCEL_CASTER(tercel::Ref<tercel::Generator>, "Generator | None", tercel::generator_from_object,
+              tercel::generator_object)
 #undef TERCEL_CASTER
 
 // Sequence of tensors in, tuple of tensors out.

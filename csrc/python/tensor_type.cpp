@@ -9,7 +9,6 @@
 #include "python/caster.h"
 #include "python/errors.h"
 
-
 namespace tercel {
 
 PyTypeObject* g_tensor_type = nullptr;

@@ -1,10 +1,10 @@
-// Sixteen Philox4x32-10 blocks at once (core/random.h has the scalar one). Only for files compiled per
-// ISA level.
+// Sixteen Philox4x32-10 blocks at once (core/random.h has the scalar one). Only for files compiled
+// per ISA level.
 //
 //   PhiloxVec r = philox16(key, index);   // lane l of r.v[j] = word j of philox(key, index + l)
 //
-// The rounds run on 64-bit lanes that hold one 32-bit word each: the widening multiply reads only the low
-// halves, so the garbage that the xors leave in the upper ones never has to be cleared.
+// The rounds run on 64-bit lanes that hold one 32-bit word each: the widening multiply reads only
+// the low halves, so the garbage that the xors leave in the upper ones never has to be cleared.
 #pragma once
 
 #include "core/random.h"
@@ -56,7 +56,8 @@ TERCEL_INLINE PhiloxVec philox16(PhiloxKey key, uint64_t index) {
   const VecL m0(static_cast<int64_t>(0xD2511F53u)), m1(static_cast<int64_t>(0xCD9E8D57u));
   VecL c0[2], c1[2], c2[2], c3[2];
   for (int s = 0; s < 2; ++s) {
-    c0[s] = VecL::load(kEven) + VecL(static_cast<int64_t>(key.offset + index + static_cast<uint64_t>(s)));
+    c0[s] = VecL::load(kEven) +
+            VecL(static_cast<int64_t>(key.offset + index + static_cast<uint64_t>(s)));
     c1[s] = shift_right<32>(c0[s]);
     c2[s] = c3[s] = VecL(static_cast<int64_t>(0));
   }
@@ -73,8 +74,8 @@ TERCEL_INLINE PhiloxVec philox16(PhiloxKey key, uint64_t index) {
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return {{interleave_low32(c0[0], c0[1]), interleave_low32(c1[0], c1[1]), interleave_low32(c2[0], c2[1]),
-           interleave_low32(c3[0], c3[1])}};
+  return {{interleave_low32(c0[0], c0[1]), interleave_low32(c1[0], c1[1]),
+           interleave_low32(c2[0], c2[1]), interleave_low32(c3[0], c3[1])}};
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
-// Loops over a dense row of elements in vectors, and sums in one fixed order. Only for files compiled per
-// ISA level.
+// Loops over a dense row of elements in vectors, and sums in one fixed order. Only for files
+// compiled per ISA level.
 //
 // Order of a sum, fixed by the length alone: 16 lanes x 4 accumulators over blocks of 1,024
-// elements, each block added to 16 double lanes, which a tree folds at the end. For double: 8 lanes.
+// elements, each block added to 16 double lanes, which a tree folds at the end. For double: 8
+// lanes.
 #pragma once
 
 #include "core/dtype.h"
@@ -47,7 +48,8 @@ TERCEL_INLINE void store(const V& v, T* p, int64_t n) {
 template <class V, class F>
 TERCEL_INLINE void for_vectors(int64_t n, F&& f) {
   int64_t i = 0;
-  for (; i + V::size <= n; i += V::size) f.template operator()<true>(i, static_cast<int64_t>(V::size));
+  for (; i + V::size <= n; i += V::size)
+    f.template operator()<true>(i, static_cast<int64_t>(V::size));
   if (i < n) f.template operator()<false>(i, n - i);
 }
 

@@ -446,8 +446,8 @@ TERCEL_INLINE VecF exp_half_square(VecF x) {
 TERCEL_INLINE VecF gelu(VecF x) {
   const VecF a = min_or_second(VecF(14.5f), abs(x));
   const VecF c = erfcx_positive(a * VecF(0.707106781f)) * exp_half_square(a);
-  const auto negative = x < VecF(0.0f);
-  return VecF(0.5f) * select(negative, -a, x) * select(negative, c, VecF(2.0f) - c);
+  // To the right, x minus the mirrored tail: one rounding. `a` is finite where x is not.
+  return fma(VecF(-0.5f) * a, c, select(x < VecF(0.0f), VecF(0.0f), x));
 }
 // x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 TERCEL_INLINE VecF gelu_tanh(VecF x) {

@@ -37,7 +37,6 @@ struct FillIntoNode final : Node {
   TensorList backward(const TensorList& g) override { return {zeros_like(g[0])}; }
 };
 
-
 void record_copy(const Tensor& y, const Tensor& x, const char* label) {
   if (!grad_needed(x) || !is_float(y.dtype())) return;
   auto node = make_node<CopyNode>({&x});
@@ -68,7 +67,8 @@ uint64_t pattern_of(const Scalar& value, DType dtype) {
 void fill_elements(const Tensor& t, uint64_t pattern) {
   if (t.numel() == 0) return;
   const int itemsize = static_cast<int>(t.itemsize());
-  const bool whole_storage = t.storage()->nbytes() == t.numel() * itemsize && !has_internal_overlap(t);
+  const bool whole_storage =
+      t.storage()->nbytes() == t.numel() * itemsize && !has_internal_overlap(t);
   if (t.is_contiguous() || whole_storage) {
     const FillArgs args{t.data(), t.numel(), itemsize, pattern};
     return launch(copy_kernels().fill, args, t.numel() * itemsize / 10);
@@ -111,7 +111,8 @@ void check_fits(const Scalar& value, DType dtype, const char* op) {
     if (value.is_float()) {
       const double v = value.to_double();
       const double low = static_cast<double>(std::numeric_limits<T>::min());
-      const double high = std::ldexp(1.0, static_cast<int>(sizeof(T)) * 8 - std::is_signed_v<T>);  // max + 1
+      const double high =
+          std::ldexp(1.0, static_cast<int>(sizeof(T)) * 8 - std::is_signed_v<T>);  // max + 1
       fits = v > low - 1 && v < high;
     } else {
       const int64_t v = value.to_int();
@@ -120,9 +121,11 @@ void check_fits(const Scalar& value, DType dtype, const char* op) {
     }
   });
   if (value.is_float()) {
-    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_double(), " does not fit dtype ", dtype_name(dtype));
+    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_double(), " does not fit dtype ",
+                 dtype_name(dtype));
   } else {
-    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_int(), " does not fit dtype ", dtype_name(dtype));
+    TERCEL_CHECK(fits, Overflow, op, ": value ", value.to_int(), " does not fit dtype ",
+                 dtype_name(dtype));
   }
 }
 
@@ -153,8 +156,8 @@ Tensor to_copy(const Tensor& t, DType dtype) {
 
 Tensor& copy_(Tensor& dst, const Tensor& src) {
   check_inplace(dst, "copy_");
-  TERCEL_CHECK(broadcast_shapes(dst.shape(), src.shape(), "copy_") == dst.shape(), Shape, "copy_: source of shape ",
-               src.shape(), " cannot be broadcast to ", dst.shape());
+  TERCEL_CHECK(broadcast_shapes(dst.shape(), src.shape(), "copy_") == dst.shape(), Shape,
+               "copy_: source of shape ", src.shape(), " cannot be broadcast to ", dst.shape());
   Ref<Node> node;
   if (grad_needed(dst, src)) {
     auto n = make_node<CopyIntoNode>({&dst, &src});
@@ -198,7 +201,9 @@ Tensor zeros(const Shape& shape, DType dtype, Device device) {
   fill_elements(t, 0);
   return t;
 }
-Tensor ones(const Shape& shape, DType dtype, Device device) { return full(shape, Scalar(1), dtype, device); }
+Tensor ones(const Shape& shape, DType dtype, Device device) {
+  return full(shape, Scalar(1), dtype, device);
+}
 
 Tensor full_like(const Tensor& t, const Scalar& value) {
   check_fits(value, t.dtype(), "full_like");

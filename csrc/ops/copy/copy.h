@@ -8,16 +8,17 @@
 
 namespace tercel {
 
-// dst[i] = src[i] with broadcasting of src and conversion to dst's dtype (floats round to nearest even,
-// fp8 saturates, float to integer truncates). No checks on grad, no history: the building block.
+// dst[i] = src[i] with broadcasting of src and conversion to dst's dtype (floats round to nearest
+// even, fp8 saturates, float to integer truncates). No checks on grad, no history: the building
+// block.
 void strided_copy(const Tensor& dst, const Tensor& src);
 // dst[i] += src[i] in index order, for a dst whose elements may share memory. Same shape and dtype.
 void strided_add(const Tensor& dst, const Tensor& src);
 
-Tensor clone(const Tensor& t);             // keeps dense strides
+Tensor clone(const Tensor& t);  // keeps dense strides
 Tensor clone_contiguous(const Tensor& t);
-Tensor contiguous(const Tensor& t);        // t itself if it is
-Tensor to(const Tensor& t, DType dtype);   // t itself if it has the dtype
+Tensor contiguous(const Tensor& t);       // t itself if it is
+Tensor to(const Tensor& t, DType dtype);  // t itself if it has the dtype
 Tensor to_copy(const Tensor& t, DType dtype);
 Tensor& copy_(Tensor& dst, const Tensor& src);
 Tensor& fill_(Tensor& t, const Scalar& value);

@@ -19,7 +19,8 @@ void fill(const FillArgs& a) {
   constexpr int64_t kGrainBytes = 1 << 20;
   parallel_for(a.numel, kGrainBytes / a.itemsize, [&](int64_t begin, int64_t end) {
     if (a.pattern == 0) {
-      memset(static_cast<char*>(a.dst) + begin * a.itemsize, 0, static_cast<size_t>((end - begin) * a.itemsize));
+      memset(static_cast<char*>(a.dst) + begin * a.itemsize, 0,
+             static_cast<size_t>((end - begin) * a.itemsize));
       return;
     }
     switch (a.itemsize) {

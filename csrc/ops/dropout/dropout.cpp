@@ -30,15 +30,20 @@ struct DropoutNode final : Node {
   double scale = 1;
   const char* name() const override { return "DropoutBackward"; }
   void release_saved() override { mask.reset(); }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override { return {{"mask", mask}}; }
-  TensorList backward(const TensorList& g) override { return {masked_scale(g[0], mask, inner, scale)}; }
+  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
+    return {{"mask", mask}};
+  }
+  TensorList backward(const TensorList& g) override {
+    return {masked_scale(g[0], mask, inner, scale)};
+  }
 };
 
 Tensor masked_scale(const Tensor& x, const Tensor& mask, int64_t inner, double scale) {
   const Tensor xd = dense(x);
   Tensor y = empty(x.shape(), x.dtype());
   launch(dropout_kernels().apply,
-         MaskApplyArgs{xd.data(), y.data(), mask.data_as<uint16_t>(), x.numel(), inner, scale, 0.0, 0.0, x.dtype()},
+         MaskApplyArgs{xd.data(), y.data(), mask.data_as<uint16_t>(), x.numel(), inner, scale, 0.0,
+                       0.0, x.dtype()},
          x.numel() / 2);
   if (grad_needed(x)) {
     auto node = make_node<DropoutNode>({&x});
@@ -51,14 +56,15 @@ Tensor masked_scale(const Tensor& x, const Tensor& mask, int64_t inner, double s
 }
 
 // `inner`: consecutive elements of the dense x that share a decision.
-Tensor dropout_impl(const char* op, const Tensor& x, double p, bool training, bool inplace, int64_t inner,
-                    const Effect& effect) {
+Tensor dropout_impl(const char* op, const Tensor& x, double p, bool training, bool inplace,
+                    int64_t inner, const Effect& effect) {
   if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, x.dtype(), kWideFloatMask);
   if (inplace && training) check_inplace(x, op);
   if (!training || p == 0.0 || x.numel() == 0) return x;
   const int64_t n = x.numel(), decisions = n / inner;
   const bool record = grad_needed(x);
-  const PhiloxKey key = default_generator()->take(static_cast<uint64_t>(dropout_groups(decisions)) * 16);
+  const PhiloxKey key =
+      default_generator()->take(static_cast<uint64_t>(dropout_groups(decisions)) * 16);
   const double scaled = std::floor(p * 0x1p32 + 0.5);
   const uint32_t threshold = scaled >= 0x1p32 ? 0xffffffffu : static_cast<uint32_t>(scaled);
 
@@ -67,14 +73,15 @@ Tensor dropout_impl(const char* op, const Tensor& x, double p, bool training, bo
   Tensor mask;
   if (record || inner > 1) mask = empty({dropout_mask_bytes(decisions)}, DType::u8);
   uint16_t* bits = mask.defined() ? mask.data_as<uint16_t>() : nullptr;
-  DropoutArgs args{xd.data(),    y.data(),     bits,           n,      key, threshold, effect.scale,
-                   effect.shift, effect.dropped, x.dtype()};
+  DropoutArgs args{xd.data(),    y.data(),     bits,           n,        key, threshold,
+                   effect.scale, effect.shift, effect.dropped, x.dtype()};
   if (inner > 1) {
     args.x = args.y = nullptr;
     args.n = decisions;
     launch(dropout_kernels().dropout, args, decisions);
     launch(dropout_kernels().apply,
-           MaskApplyArgs{xd.data(), y.data(), bits, n, inner, effect.scale, effect.shift, effect.dropped, x.dtype()},
+           MaskApplyArgs{xd.data(), y.data(), bits, n, inner, effect.scale, effect.shift,
+                         effect.dropped, x.dtype()},
            n / 2);
   } else {
     launch(dropout_kernels().dropout, args, n);
@@ -114,11 +121,13 @@ int64_t channel_size(const char* op, const Tensor& x, int lead) {
   for (int i = lead; i < x.dim(); ++i) n *= x.size(i);
   return n;
 }
-Tensor by_layer(const char* op, const Tensor& x, double p, bool training, bool inplace, int batched, int unbatched) {
+Tensor by_layer(const char* op, const Tensor& x, double p, bool training, bool inplace, int batched,
+                int unbatched) {
   check_p(op, p);
-  TERCEL_CHECK(x.dim() == batched || x.dim() == unbatched, Shape, op, ": input must have ", unbatched, " or ", batched,
-               " dims, got shape ", x.shape());
-  // dropout2d takes 3 dims as [B, C, L], as PyTorch does; the others as one sample without batch dim.
+  TERCEL_CHECK(x.dim() == batched || x.dim() == unbatched, Shape, op, ": input must have ",
+               unbatched, " or ", batched, " dims, got shape ", x.shape());
+  // dropout2d takes 3 dims as [B, C, L], as PyTorch does; the others as one sample without batch
+  // dim.
   const int lead = x.dim() == batched || batched == 4 ? 2 : 1;
   return dropout_impl(op, x, p, training, inplace, channel_size(op, x, lead), plain(p));
 }
@@ -137,7 +146,8 @@ Tensor alpha_dropout(const Tensor& x, double p, bool training, bool inplace) {
 
 Tensor feature_dropout(const Tensor& x, double p, bool training, bool inplace) {
   check_p("feature_dropout", p);
-  return dropout_impl("feature_dropout", x, p, training, inplace, channel_size("feature_dropout", x, 2), plain(p));
+  return dropout_impl("feature_dropout", x, p, training, inplace,
+                      channel_size("feature_dropout", x, 2), plain(p));
 }
 
 Tensor feature_alpha_dropout(const Tensor& x, double p, bool training, bool inplace) {

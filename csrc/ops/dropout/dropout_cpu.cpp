@@ -9,8 +9,9 @@ namespace {
 
 using simd::VecI;
 
-constexpr int32_t kLaneBits[16] = {1,      1 << 1, 1 << 2,  1 << 3,  1 << 4,  1 << 5,  1 << 6,  1 << 7,
-                                   1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15};
+constexpr int32_t kLaneBits[16] = {1,       1 << 1,  1 << 2,  1 << 3, 1 << 4,  1 << 5,
+                                   1 << 6,  1 << 7,  1 << 8,  1 << 9, 1 << 10, 1 << 11,
+                                   1 << 12, 1 << 13, 1 << 14, 1 << 15};
 
 struct Affine {
   double scale, shift, dropped;
@@ -22,7 +23,8 @@ TERCEL_INLINE void apply_bits(const T* x, T* y, int64_t n, uint32_t bits, const 
   if constexpr (sizeof(acc_t<T>) == 4) {
     const VecI lanes = VecI::load(kLaneBits);
     const auto keep = (VecI(static_cast<int32_t>(bits)) & lanes) == lanes;
-    const VecF v = fma(load<kFull, VecF>(x, n), VecF(static_cast<float>(f.scale)), VecF(static_cast<float>(f.shift)));
+    const VecF v = fma(load<kFull, VecF>(x, n), VecF(static_cast<float>(f.scale)),
+                       VecF(static_cast<float>(f.shift)));
     store<kFull>(select(keep, v, VecF(static_cast<float>(f.dropped))), y, n);
   } else {
     for (int64_t l = 0; l < n; ++l) y[l] = bits >> l & 1u ? x[l] * f.scale + f.shift : f.dropped;

@@ -1,8 +1,8 @@
 // Kernel contracts of the dropout family.
 //
 // Element i of a call belongs to group i / 64 and reads word (i % 64) / 16 of Philox block
-// 16 (i / 64) + i % 16, so a group is four vectors of sixteen. It is kept when the word >= threshold.
-// The mask holds one bit per element, element i in bit i % 16 of word i / 16.
+// 16 (i / 64) + i % 16, so a group is four vectors of sixteen. It is kept when the word >=
+// threshold. The mask holds one bit per element, element i in bit i % 16 of word i / 16.
 #pragma once
 
 #include <stdint.h>
@@ -29,7 +29,8 @@ struct DropoutArgs {
   DType dtype;
 };
 
-// y = keep ? scale x + shift : dropped with a given mask; `inner` consecutive elements share one bit.
+// y = keep ? scale x + shift : dropped with a given mask; `inner` consecutive elements share one
+// bit.
 struct MaskApplyArgs {
   const void* x;
   void* y;

@@ -8,8 +8,8 @@ namespace {
 
 using Function = Tensor (*)(const Tensor&, double, bool, bool);
 void bind(Binder& b, const char* name, Function f, bool training, const char* doc) {
-  b.function(name, f, py::arg("input"), py::arg("p") = 0.5, py::arg("training") = training, py::arg("inplace") = false,
-             doc);
+  b.function(name, f, py::arg("input"), py::arg("p") = 0.5, py::arg("training") = training,
+             py::arg("inplace") = false, doc);
 }
 
 }  // namespace
@@ -29,10 +29,13 @@ Srivastava et al. 2014, JMLR 15.)");
 
 Dropped elements become -1.7581, then a x + b restores mean and variance.  Klambauer et al. 2017.)");
   bind(b, "feature_dropout", &feature_dropout, true, "Dropout of whole channels of [B, C, ...].");
-  bind(b, "feature_alpha_dropout", &feature_alpha_dropout, false, "Alpha dropout of whole channels of [B, C, ...].");
+  bind(b, "feature_alpha_dropout", &feature_alpha_dropout, false,
+       "Alpha dropout of whole channels of [B, C, ...].");
   bind(b, "dropout1d", &dropout1d, true, "Dropout of whole channels of [B, C, L] or [C, L].");
-  bind(b, "dropout2d", &dropout2d, true, "Dropout of whole channels of [B, C, H, W] (3 dims: [B, C, L]).");
-  bind(b, "dropout3d", &dropout3d, true, "Dropout of whole channels of [B, C, D, H, W] or [C, D, H, W].");
+  bind(b, "dropout2d", &dropout2d, true,
+       "Dropout of whole channels of [B, C, H, W] (3 dims: [B, C, L]).");
+  bind(b, "dropout3d", &dropout3d, true,
+       "Dropout of whole channels of [B, C, D, H, W] or [C, D, H, W].");
 }
 
 }  // namespace tercel

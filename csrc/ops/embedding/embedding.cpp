@@ -29,21 +29,22 @@ Tensor checked_indices(const char* op, const Tensor& indices, int64_t rows) {
   if (bad) {
     int64_t i = 0;
     while (p[i] >= 0 && p[i] < rows) ++i;
-    fail(ErrorKind::Index, str(op, ": index out of range: expected 0 <= index < ", rows, " (rows of weight), got ", p[i],
-                               " at position ", i));
+    fail(ErrorKind::Index, str(op, ": index out of range: expected 0 <= index < ", rows,
+                               " (rows of weight), got ", p[i], " at position ", i));
   }
   return idx;
 }
 
 int64_t checked_padding(const char* op, std::optional<int64_t> padding_idx, int64_t rows) {
   if (!padding_idx) return -1;
-  TERCEL_CHECK(*padding_idx >= -rows && *padding_idx < rows, Value, op, ": padding_idx must be in [", -rows, ", ", rows,
-               "), got ", *padding_idx);
+  TERCEL_CHECK(*padding_idx >= -rows && *padding_idx < rows, Value, op,
+               ": padding_idx must be in [", -rows, ", ", rows, "), got ", *padding_idx);
   return *padding_idx < 0 ? *padding_idx + rows : *padding_idx;
 }
 
 void check_table(const char* op, const Tensor& weight) {
-  TERCEL_CHECK(weight.dim() == 2, Shape, op, ": weight must be 2-d [rows, dim], got shape ", weight.shape());
+  TERCEL_CHECK(weight.dim() == 2, Shape, op, ": weight must be 2-d [rows, dim], got shape ",
+               weight.shape());
   if (!is_float(weight.dtype())) fail_dtype(op, weight.dtype(), kFloatMask);
 }
 
@@ -104,7 +105,9 @@ struct EmbeddingNode final : Node {
   bool by_count = false;
   const char* name() const override { return "EmbeddingBackward"; }
   void release_saved() override { indices.reset(); }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override { return {{"indices", indices}}; }
+  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
+    return {{"indices", indices}};
+  }
   TensorList backward(const TensorList& g) override {
     return {embedding_dense_backward(g[0], indices, rows, padding, by_count)};
   }
@@ -113,7 +116,8 @@ struct EmbeddingNode final : Node {
 }  // namespace
 
 Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_t> padding_idx,
-                 std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq, bool sparse) {
+                 std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq,
+                 bool sparse) {
   const char* op = "embedding";
   TERCEL_CHECK(!sparse, NotImplemented,
                "embedding: sparse gradients are not provided; use sparse=False (dense gradient)");
@@ -134,15 +138,16 @@ Tensor embedding(const Tensor& input, const Tensor& weight, std::optional<int64_
   return y;
 }
 
-Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64_t num_weights, int64_t padding_idx,
-                                bool scale_grad_by_freq) {
+Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64_t num_weights,
+                                int64_t padding_idx, bool scale_grad_by_freq) {
   const char* op = "embedding_dense_backward";
   if (!(dtype_bit(grad.dtype()) & kWideFloatMask)) fail_dtype(op, grad.dtype(), kWideFloatMask);
-  TERCEL_CHECK(num_weights >= 0, Value, op, ": num_weights must not be negative, got ", num_weights);
+  TERCEL_CHECK(num_weights >= 0, Value, op, ": num_weights must not be negative, got ",
+               num_weights);
   bool fits = grad.dim() == indices.dim() + 1;
   for (int i = 0; fits && i < indices.dim(); ++i) fits = grad.size(i) == indices.size(i);
-  TERCEL_CHECK(fits, Shape, op, ": grad must have the shape of indices ", indices.shape(), " and one more dim, got ",
-               grad.shape());
+  TERCEL_CHECK(fits, Shape, op, ": grad must have the shape of indices ", indices.shape(),
+               " and one more dim, got ", grad.shape());
   const int64_t dim = grad.size(-1);
   const Tensor idx = checked_indices(op, indices, num_weights);
   Tensor dw = empty({num_weights, dim}, grad.dtype());
@@ -150,9 +155,9 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
     const Tensor dy = dense(grad);
     const RowOrder sorted = sort_by_row(idx, num_weights);
     launch(embedding_kernels().row_sums,
-           RowSumsArgs{dy.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(), nullptr, nullptr,
-                       dw.data(), num_weights, dim, padding_idx < 0 ? -1 : padding_idx, scale_grad_by_freq,
-                       grad.dtype()},
+           RowSumsArgs{dy.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(),
+                       nullptr, nullptr, dw.data(), num_weights, dim,
+                       padding_idx < 0 ? -1 : padding_idx, scale_grad_by_freq, grad.dtype()},
            (dw.numel() + dy.numel()) / 2);
   }
   if (grad_needed(grad)) {
@@ -166,7 +171,8 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
   return dw;
 }
 
-void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm, double norm_type) {
+void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_norm,
+                       double norm_type) {
   const char* op = "embedding_renorm_";
   check_table(op, weight);
   TERCEL_CHECK(max_norm >= 0, Value, op, ": max_norm must not be negative, got ", max_norm);

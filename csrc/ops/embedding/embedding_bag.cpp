@@ -67,8 +67,10 @@ struct EmbeddingBagNode final : Node {
     const Tensor flat = empty({bags * dim}, DType::i64);
     const int64_t* row = argmax.data_as<int64_t>();
     int64_t* to_element = flat.data_as<int64_t>();
-    for (int64_t i = 0; i < bags * dim; ++i) to_element[i] = row[i] < 0 ? spare : row[i] * dim + i % dim;
-    const Tensor all = embedding_dense_backward(reshape(dy, {bags * dim, 1}), flat, spare + 1, -1, false);
+    for (int64_t i = 0; i < bags * dim; ++i)
+      to_element[i] = row[i] < 0 ? spare : row[i] * dim + i % dim;
+    const Tensor all =
+        embedding_dense_backward(reshape(dy, {bags * dim, 1}), flat, spare + 1, -1, false);
     return reshape(narrow(all, 0, 0, spare), {rows, dim});
   }
 
@@ -108,18 +110,19 @@ struct EmbeddingBagNode final : Node {
       if (factor.defined()) factor = dense(to(factor, acc));
       Tensor dw = empty({rows, dy.size(1)}, dy.dtype());
       const RowOrder sorted = sort_by_row(idx, rows);
-      launch(embedding_kernels().row_sums,
-             RowSumsArgs{dyd.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(),
-                         m.bag.data_as<int64_t>(), factor.defined() ? factor.data() : nullptr, dw.data(), rows,
-                         dy.size(1), padding, by_count, dy.dtype()},
-             (dw.numel() + idx.numel() * dy.size(1)) / 2);
+      launch(
+          embedding_kernels().row_sums,
+          RowSumsArgs{dyd.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(),
+                      m.bag.data_as<int64_t>(), factor.defined() ? factor.data() : nullptr,
+                      dw.data(), rows, dy.size(1), padding, by_count, dy.dtype()},
+          (dw.numel() + idx.numel() * dy.size(1)) / 2);
       out[0] = dw;
     }
     if (needs(1)) {
       const Tensor table = dense(weight.get(*this)), dots = empty(psw.shape(), acc);
       launch(embedding_kernels().row_dots,
-             RowDotsArgs{dyd.data(), m.bag.data_as<int64_t>(), table.data(), idx.data_as<int64_t>(), dots.data(),
-                         idx.numel(), dy.size(1), padding, dy.dtype()},
+             RowDotsArgs{dyd.data(), m.bag.data_as<int64_t>(), table.data(), idx.data_as<int64_t>(),
+                         dots.data(), idx.numel(), dy.size(1), padding, dy.dtype()},
              idx.numel() * dy.size(1) / 2);
       out[1] = to(dots, psw.dtype());
     }
@@ -130,7 +133,8 @@ struct EmbeddingBagNode final : Node {
 // [B + 1]: where each bag starts and the last one ends.
 Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_offset) {
   if (input.dim() == 2) {
-    TERCEL_CHECK(!offsets.defined(), Value, kOp, ": offsets must be None when input is 2-d (bags are its rows)");
+    TERCEL_CHECK(!offsets.defined(), Value, kOp,
+                 ": offsets must be None when input is 2-d (bags are its rows)");
     const int64_t bags = input.size(0), each = input.size(1);
     const Tensor start = empty({bags + 1}, DType::i64);
     for (int64_t b = 0; b <= bags; ++b) start.data_as<int64_t>()[b] = b * each;
@@ -143,7 +147,8 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
     fail_dtype(kOp, "offsets", offsets.dtype(), dtype_bit(DType::i64) | dtype_bit(DType::i32));
   }
   const Tensor o = dense(to(offsets, DType::i64));
-  const int64_t given = o.numel(), n = input.numel(), bags = include_last_offset ? given - 1 : given;
+  const int64_t given = o.numel(), n = input.numel(),
+                bags = include_last_offset ? given - 1 : given;
   TERCEL_CHECK(bags >= 0, Value, kOp, ": include_last_offset needs at least one offset, got none");
   const Tensor start = empty({bags + 1}, DType::i64);
   const int64_t* p = o.data_as<int64_t>();
@@ -160,34 +165,40 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
 
 }  // namespace
 
-Tensor embedding_bag(const Tensor& input, const Tensor& weight, const Tensor& offsets, std::optional<double> max_norm,
-                     double norm_type, bool scale_grad_by_freq, const std::string& mode_name, bool sparse,
-                     const Tensor& per_sample_weights, bool include_last_offset, std::optional<int64_t> padding_idx) {
-  TERCEL_CHECK(!sparse, NotImplemented,
-               "embedding_bag: sparse gradients are not provided; use sparse=False (dense gradient)");
+Tensor embedding_bag(const Tensor& input, const Tensor& weight, const Tensor& offsets,
+                     std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq,
+                     const std::string& mode_name, bool sparse, const Tensor& per_sample_weights,
+                     bool include_last_offset, std::optional<int64_t> padding_idx) {
+  TERCEL_CHECK(
+      !sparse, NotImplemented,
+      "embedding_bag: sparse gradients are not provided; use sparse=False (dense gradient)");
   TERCEL_CHECK(mode_name == "sum" || mode_name == "mean" || mode_name == "max", Value, kOp,
                ": mode must be 'sum', 'mean' or 'max', got '", mode_name, "'");
-  const BagMode mode = mode_name == "sum" ? BagMode::sum : mode_name == "mean" ? BagMode::mean : BagMode::max;
+  const BagMode mode = mode_name == "sum"    ? BagMode::sum
+                       : mode_name == "mean" ? BagMode::mean
+                                             : BagMode::max;
   check_table(kOp, weight);
-  if (!(dtype_bit(weight.dtype()) & kWideFloatMask)) fail_dtype(kOp, weight.dtype(), kWideFloatMask);
-  TERCEL_CHECK(input.dim() == 1 || input.dim() == 2, Shape, kOp, ": input must be 1-d or 2-d, got shape ",
-               input.shape());
+  if (!(dtype_bit(weight.dtype()) & kWideFloatMask))
+    fail_dtype(kOp, weight.dtype(), kWideFloatMask);
+  TERCEL_CHECK(input.dim() == 1 || input.dim() == 2, Shape, kOp,
+               ": input must be 1-d or 2-d, got shape ", input.shape());
   TERCEL_CHECK(!(scale_grad_by_freq && mode == BagMode::max), Value, kOp,
                ": scale_grad_by_freq does not go with mode 'max'");
   if (per_sample_weights.defined()) {
-    TERCEL_CHECK(mode == BagMode::sum, NotImplemented, kOp, ": per_sample_weights needs mode 'sum', got '", mode_name,
-                 "'");
+    TERCEL_CHECK(mode == BagMode::sum, NotImplemented, kOp,
+                 ": per_sample_weights needs mode 'sum', got '", mode_name, "'");
     TERCEL_CHECK(per_sample_weights.shape() == input.shape(), Shape, kOp,
                  ": per_sample_weights must have the shape of input ", input.shape(), ", got ",
                  per_sample_weights.shape());
     TERCEL_CHECK(per_sample_weights.dtype() == weight.dtype(), DType, kOp,
-                 ": per_sample_weights must have the dtype of weight (", dtype_name(weight.dtype()), "), got ",
-                 dtype_name(per_sample_weights.dtype()));
+                 ": per_sample_weights must have the dtype of weight (", dtype_name(weight.dtype()),
+                 "), got ", dtype_name(per_sample_weights.dtype()));
   }
   const int64_t rows = weight.size(0), padding = checked_padding(kOp, padding_idx, rows);
   const Tensor start = bag_starts(input, offsets, include_last_offset);
   Tensor idx = checked_indices(kOp, input, rows);
-  if (idx.storage().get() == input.storage().get()) idx = clone_contiguous(idx);  // kept for backward
+  if (idx.storage().get() == input.storage().get())
+    idx = clone_contiguous(idx);  // kept for backward
   idx = reshape(idx, {idx.numel()});
   if (max_norm) embedding_renorm_(weight, idx, *max_norm, norm_type);
 
@@ -206,7 +217,8 @@ Tensor embedding_bag(const Tensor& input, const Tensor& weight, const Tensor& of
     launch(embedding_kernels().bag,
            BagArgs{table.data(), idx.data_as<int64_t>(), start.data_as<int64_t>(),
                    scale.defined() ? scale.data() : nullptr, y.data(),
-                   argmax.defined() ? argmax.data_as<int64_t>() : nullptr, bags, dim, padding, mode, weight.dtype()},
+                   argmax.defined() ? argmax.data_as<int64_t>() : nullptr, bags, dim, padding, mode,
+                   weight.dtype()},
            idx.numel() * dim / 2 + y.numel());
   }
   if (record) {

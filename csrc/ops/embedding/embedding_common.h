@@ -7,7 +7,8 @@
 
 namespace tercel::embedding_detail {
 
-// int64, dense, without history; every value in [0, rows), else IndexError naming op, place and value.
+// int64, dense, without history; every value in [0, rows), else IndexError naming op, place and
+// value.
 Tensor checked_indices(const char* op, const Tensor& indices, int64_t rows);
 // -1 for none; negative counts from the end; ValueError outside.
 int64_t checked_padding(const char* op, std::optional<int64_t> padding_idx, int64_t rows);

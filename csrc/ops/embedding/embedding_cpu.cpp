@@ -22,7 +22,8 @@ void gather_rows(const GatherRowsArgs& a) {
         const char* next = table + a.idx[i + 4] * a.row_bytes;
         for (int64_t b = 0; b < a.row_bytes && b < 512; b += 64) __builtin_prefetch(next + b);
       }
-      __builtin_memcpy(out + i * a.row_bytes, table + a.idx[i] * a.row_bytes, static_cast<size_t>(a.row_bytes));
+      __builtin_memcpy(out + i * a.row_bytes, table + a.idx[i] * a.row_bytes,
+                       static_cast<size_t>(a.row_bytes));
     }
   });
 }
@@ -32,7 +33,8 @@ constexpr int kTile = 4;
 // float32 terms are added in runs of this many before they join a double sum.
 constexpr int64_t kRun = 64;
 
-// Sum of terms(k) for k in [0, count) over vectors of columns; term.operator()<full>(k, offset, lanes, acc).
+// Sum of terms(k) for k in [0, count) over vectors of columns; term.operator()<full>(k, offset,
+// lanes, acc).
 template <class A, int kVectors, bool kFull, class F>
 TERCEL_INLINE void sum_terms(int64_t count, int64_t lanes, Vec<A>* out, F&& term) {
   using V = Vec<A>;
@@ -40,7 +42,8 @@ TERCEL_INLINE void sum_terms(int64_t count, int64_t lanes, Vec<A>* out, F&& term
   for (int u = 0; u < kVectors; ++u) acc[u] = V(A(0));
   if (count <= kRun || sizeof(A) == 8) {
     for (int64_t k = 0; k < count; ++k) {
-      for (int u = 0; u < kVectors; ++u) acc[u] = term.template operator()<kFull>(k, u * V::size, lanes, acc[u]);
+      for (int u = 0; u < kVectors; ++u)
+        acc[u] = term.template operator()<kFull>(k, u * V::size, lanes, acc[u]);
     }
     for (int u = 0; u < kVectors; ++u) out[u] = acc[u];
     return;
@@ -52,7 +55,8 @@ TERCEL_INLINE void sum_terms(int64_t count, int64_t lanes, Vec<A>* out, F&& term
       const int64_t stop = count - first < kRun ? count : first + kRun;
       for (int u = 0; u < kVectors; ++u) acc[u] = V(A(0));
       for (int64_t k = first; k < stop; ++k) {
-        for (int u = 0; u < kVectors; ++u) acc[u] = term.template operator()<kFull>(k, u * V::size, lanes, acc[u]);
+        for (int u = 0; u < kVectors; ++u)
+          acc[u] = term.template operator()<kFull>(k, u * V::size, lanes, acc[u]);
       }
       for (int u = 0; u < kVectors; ++u) {
         lo[u] = lo[u] + to_double_lo(acc[u]);
@@ -70,7 +74,8 @@ TERCEL_INLINE void for_tiles(int64_t dim, F&& f) {
   for (; j + kTile * V::size <= dim; j += kTile * V::size) {
     f.template operator()<kTile, true>(j, static_cast<int64_t>(V::size));
   }
-  for (; j + V::size <= dim; j += V::size) f.template operator()<1, true>(j, static_cast<int64_t>(V::size));
+  for (; j + V::size <= dim; j += V::size)
+    f.template operator()<1, true>(j, static_cast<int64_t>(V::size));
   if (j < dim) f.template operator()<1, false>(j, dim - j);
 }
 
@@ -86,12 +91,14 @@ void sum_row(const RowSumsArgs& a, int64_t v) {
   const V factor(a.by_count ? A(1) / static_cast<A>(count) : A(1));
   for_tiles<V>(a.dim, [&]<int kN, bool kFull>(int64_t j, int64_t lanes) {
     V s[kN];
-    sum_terms<A, kN, kFull>(count, lanes, s, [&]<bool kF>(int64_t k, int64_t offset, int64_t m, const V& acc) -> V {
-      const int64_t at = order[k];
-      const V x = load<kF, V>(src + (a.source ? a.source[at] : at) * a.dim + j + offset, m);
-      return scale ? fma(x, V(scale[at]), acc) : acc + x;
-    });
-    for (int u = 0; u < kN; ++u) store<kFull>(a.by_count ? s[u] * factor : s[u], out + j + u * V::size, lanes);
+    sum_terms<A, kN, kFull>(
+        count, lanes, s, [&]<bool kF>(int64_t k, int64_t offset, int64_t m, const V& acc) -> V {
+          const int64_t at = order[k];
+          const V x = load<kF, V>(src + (a.source ? a.source[at] : at) * a.dim + j + offset, m);
+          return scale ? fma(x, V(scale[at]), acc) : acc + x;
+        });
+    for (int u = 0; u < kN; ++u)
+      store<kFull>(a.by_count ? s[u] * factor : s[u], out + j + u * V::size, lanes);
   });
 }
 
@@ -100,7 +107,8 @@ void row_sums(const RowSumsArgs& a) {
     parallel_for(a.rows, grain_for(a.dim), [&](int64_t begin, int64_t end) {
       for (int64_t v = begin; v < end; ++v) {
         if (v == a.skip || a.start[v] == a.start[v + 1]) {
-          __builtin_memset(static_cast<T*>(a.out) + v * a.dim, 0, static_cast<size_t>(a.dim) * sizeof(T));
+          __builtin_memset(static_cast<T*>(a.out) + v * a.dim, 0,
+                           static_cast<size_t>(a.dim) * sizeof(T));
         } else {
           sum_row<T>(a, v);
         }
@@ -125,11 +133,12 @@ void sum_bag(const BagArgs& a, int64_t b) {
   const V divisor(static_cast<A>(used < 1 ? 1 : used));
   for_tiles<V>(a.dim, [&]<int kN, bool kFull>(int64_t j, int64_t lanes) {
     V s[kN];
-    sum_terms<A, kN, kFull>(count, lanes, s, [&]<bool kF>(int64_t k, int64_t offset, int64_t m, const V& acc) -> V {
-      if (idx[k] == a.skip) return acc;
-      const V x = load<kF, V>(table + idx[k] * a.dim + j + offset, m);
-      return scale ? fma(x, V(scale[k]), acc) : acc + x;
-    });
+    sum_terms<A, kN, kFull>(count, lanes, s,
+                            [&]<bool kF>(int64_t k, int64_t offset, int64_t m, const V& acc) -> V {
+                              if (idx[k] == a.skip) return acc;
+                              const V x = load<kF, V>(table + idx[k] * a.dim + j + offset, m);
+                              return scale ? fma(x, V(scale[k]), acc) : acc + x;
+                            });
     for (int u = 0; u < kN; ++u) {
       store<kFull>(a.mode == BagMode::mean ? s[u] / divisor : s[u], out + j + u * V::size, lanes);
     }
@@ -160,7 +169,8 @@ void bag(const BagArgs& a) {
   visit<TERCEL_FLOATS>(a.dtype, "embedding_bag", [&]<class T>() {
     const int64_t average = a.bags > 0 ? (a.start[a.bags] - a.start[0]) / a.bags + 1 : 1;
     parallel_for(a.bags, grain_for(a.dim * average), [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) a.mode == BagMode::max ? max_bag<T>(a, b) : sum_bag<T>(a, b);
+      for (int64_t b = begin; b < end; ++b)
+        a.mode == BagMode::max ? max_bag<T>(a, b) : sum_bag<T>(a, b);
     });
   });
 }
@@ -171,7 +181,8 @@ void row_dots(const RowDotsArgs& a) {
     using V = Vec<A>;
     parallel_for(a.n, grain_for(a.dim), [&](int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
-        const T *x = static_cast<const T*>(a.a) + a.ia[k] * a.dim, *y = static_cast<const T*>(a.b) + a.ib[k] * a.dim;
+        const T *x = static_cast<const T*>(a.a) + a.ia[k] * a.dim,
+                *y = static_cast<const T*>(a.b) + a.ib[k] * a.dim;
         double s[1] = {0};
         if (a.ib[k] != a.skip) {
           blocked_sums<A, 1>(a.dim, s, [&]<bool kFull>(int64_t i, int64_t m, V* acc) {
@@ -208,7 +219,8 @@ void renorm(const RenormArgs& a) {
         const double norm = row_norm(x, a.dim, a.p);
         if (!(norm > a.max_norm)) continue;
         const acc_t<T> factor = static_cast<acc_t<T>>(a.max_norm / (norm + 1e-7));
-        for (int64_t i = 0; i < a.dim; ++i) x[i] = static_cast<T>(static_cast<acc_t<T>>(x[i]) * factor);
+        for (int64_t i = 0; i < a.dim; ++i)
+          x[i] = static_cast<T>(static_cast<acc_t<T>>(x[i]) * factor);
       }
     });
   });

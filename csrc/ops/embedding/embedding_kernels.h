@@ -1,8 +1,8 @@
 // Kernel contracts of embedding and embedding_bag.
 //
-// Letters: V rows of the table, D their length, n indices (int64, already in [0, V)), B bags. Sums run in
-// A (float32; double for float64). Row sums are owned by their destination row, in index order: no atomics,
-// the same bits for any number of threads.
+// Letters: V rows of the table, D their length, n indices (int64, already in [0, V)), B bags. Sums
+// run in A (float32; double for float64). Row sums are owned by their destination row, in index
+// order: no atomics, the same bits for any number of threads.
 #pragma once
 
 #include <stdint.h>
@@ -20,9 +20,9 @@ struct GatherRowsArgs {
   int64_t n, row_bytes;
 };
 
-// out[v] = sum over k in [start[v], start[v + 1]) of src[source ? source[order[k]] : order[k]] * weight
-// where weight = scale ? scale[order[k]] : 1, and the sum is divided by its number of terms if `by_count`.
-// Rows without terms become zero, as does row `skip` (-1: none).
+// out[v] = sum over k in [start[v], start[v + 1]) of src[source ? source[order[k]] : order[k]] *
+// weight where weight = scale ? scale[order[k]] : 1, and the sum is divided by its number of terms
+// if `by_count`. Rows without terms become zero, as does row `skip` (-1: none).
 struct RowSumsArgs {
   const void* src;        // rows of D elements
   const int64_t* order;   // positions sorted by destination row, then by position
@@ -37,8 +37,8 @@ struct RowSumsArgs {
 
 enum class BagMode : uint8_t { sum, mean, max };
 
-// out[b] = sum, mean or max over k in [start[b], start[b + 1]) of table[idx[k]] (* scale[k], sum only);
-// indices equal to `skip` are left out; an empty bag gives zero.
+// out[b] = sum, mean or max over k in [start[b], start[b + 1]) of table[idx[k]] (* scale[k], sum
+// only); indices equal to `skip` are left out; an empty bag gives zero.
 struct BagArgs {
   const void* table;
   const int64_t* idx;

@@ -10,8 +10,9 @@ Tensor value(const Optional& t) { return t ? *t : Tensor(); }
 }  // namespace
 
 void bind_embedding(Binder& b) {
-  b.function("embedding", &embedding, py::arg("input"), py::arg("weight"), py::arg("padding_idx") = py::none(),
-             py::arg("max_norm") = py::none(), py::arg("norm_type") = 2.0, py::arg("scale_grad_by_freq") = false,
+  b.function("embedding", &embedding, py::arg("input"), py::arg("weight"),
+             py::arg("padding_idx") = py::none(), py::arg("max_norm") = py::none(),
+             py::arg("norm_type") = 2.0, py::arg("scale_grad_by_freq") = false,
              py::arg("sparse") = false,
              R"(Rows of a table: weight[input].
 
@@ -21,8 +22,9 @@ scale_grad_by_freq: a row's gradient is divided by how often it was used.  spars
 IndexError, with value and position, for an index outside [0, V).
 
 >>> tercel.embedding(tercel.tensor([2, 0]), tercel.eye(3))    # rows 2 and 0)");
-  b.function("embedding_dense_backward", &embedding_dense_backward, py::arg("grad_output"), py::arg("indices"),
-             py::arg("num_weights"), py::arg("padding_idx"), py::arg("scale_grad_by_freq"),
+  b.function("embedding_dense_backward", &embedding_dense_backward, py::arg("grad_output"),
+             py::arg("indices"), py::arg("num_weights"), py::arg("padding_idx"),
+             py::arg("scale_grad_by_freq"),
              "Gradient [num_weights, D] of an embedding's table; rows summed in index order.");
   b.function(
       "embedding_renorm_",
@@ -34,15 +36,17 @@ IndexError, with value and position, for an index outside [0, V).
       "Scales the rows `indices` of weight down to norm max_norm, in place.");
   b.function(
       "embedding_bag",
-      [](const Tensor& input, const Tensor& weight, const Optional& offsets, std::optional<double> max_norm,
-         double norm_type, bool scale_grad_by_freq, const std::string& mode, bool sparse, const Optional& psw,
-         bool include_last_offset, std::optional<int64_t> padding_idx) {
-        return embedding_bag(input, weight, value(offsets), max_norm, norm_type, scale_grad_by_freq, mode, sparse,
-                             value(psw), include_last_offset, padding_idx);
+      [](const Tensor& input, const Tensor& weight, const Optional& offsets,
+         std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq,
+         const std::string& mode, bool sparse, const Optional& psw, bool include_last_offset,
+         std::optional<int64_t> padding_idx) {
+        return embedding_bag(input, weight, value(offsets), max_norm, norm_type, scale_grad_by_freq,
+                             mode, sparse, value(psw), include_last_offset, padding_idx);
       },
-      py::arg("input"), py::arg("weight"), py::arg("offsets") = py::none(), py::arg("max_norm") = py::none(),
-      py::arg("norm_type") = 2.0, py::arg("scale_grad_by_freq") = false, py::arg("mode") = "mean",
-      py::arg("sparse") = false, py::arg("per_sample_weights") = py::none(), py::arg("include_last_offset") = false,
+      py::arg("input"), py::arg("weight"), py::arg("offsets") = py::none(),
+      py::arg("max_norm") = py::none(), py::arg("norm_type") = 2.0,
+      py::arg("scale_grad_by_freq") = false, py::arg("mode") = "mean", py::arg("sparse") = false,
+      py::arg("per_sample_weights") = py::none(), py::arg("include_last_offset") = false,
       py::arg("padding_idx") = py::none(),
       R"(Sum, mean or max of table rows per bag of indices, without building the rows.
 

@@ -37,8 +37,8 @@ struct BatchNormNode final : Node {
     const bool uses_x = needs(1) || (needs(0) && training);
     const Tensor ws = w.defined() ? w.get(*this) : Tensor();
     if (grad_enabled() && uses_x) {
-      NormGrads d = batch_norm_grads(g[0], x.get(*this), ws, training ? Tensor() : mean, training ? Tensor() : rstd,
-                                     eps);
+      NormGrads d = batch_norm_grads(g[0], x.get(*this), ws, training ? Tensor() : mean,
+                                     training ? Tensor() : rstd, eps);
       if (needs(0)) out[0] = d.dx;
       if (needs(1)) out[1] = to(d.dw, w_dtype);
       if (needs(2)) out[2] = to(d.db, b_dtype);
@@ -55,7 +55,8 @@ struct BatchNormNode final : Node {
       out[2] = to(reshape(sum_to(reshape(g[0], {B, C, S}), {1, C, 1}), {C}), b_dtype);
       return out;
     }
-    const Tensor dy = dense(g[0], dtype), xd = uses_x ? dense(x.get(*this), dtype) : dy, wd = dense(ws, acc);
+    const Tensor dy = dense(g[0], dtype), xd = uses_x ? dense(x.get(*this), dtype) : dy,
+                 wd = dense(ws, acc);
     Tensor dx, sum_dy, sum_dyx;
     if (needs(0)) dx = empty(x_shape, dtype);
     if (training || needs(1) || needs(2)) {
@@ -102,11 +103,13 @@ Tensor inverse_std(const Tensor& var, double eps) {
 
 }  // namespace
 
-Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                  const Tensor& bias, bool training, double momentum, double eps) {
+Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
+                  const Tensor& weight, const Tensor& bias, bool training, double momentum,
+                  double eps) {
   const char* op = "batch_norm";
   check_input(op, x);
-  TERCEL_CHECK(x.dim() >= 2, Shape, "batch_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
+  TERCEL_CHECK(x.dim() >= 2, Shape,
+               "batch_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
   const int64_t B = x.size(0), C = x.size(1), S = spatial_size(x.shape());
   check_parameter(op, "weight", weight, {C}, x.dtype());
   check_parameter(op, "bias", bias, {C}, x.dtype());
@@ -114,8 +117,10 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
   check_parameter(op, "running_var", running_var, {C}, x.dtype());
   TERCEL_CHECK(training || (running_mean.defined() && running_var.defined()), Value,
                "batch_norm: running_mean and running_var are required when training is False");
-  TERCEL_CHECK(!training || B * S != 1, Value,
-               "batch_norm: expected more than 1 value per channel when training, got input of shape ", x.shape());
+  TERCEL_CHECK(
+      !training || B * S != 1, Value,
+      "batch_norm: expected more than 1 value per channel when training, got input of shape ",
+      x.shape());
 
   const DType acc = accumulate_dtype(x.dtype());
   Tensor y = empty(x.shape(), x.dtype());
@@ -145,7 +150,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
                                     momentum,
                                     x.dtype()};
       launch(batch_norm_kernels().stats, args, cost_ns(x.numel()));
-      for (const auto& [running, updated] : {std::pair(running_mean, new_mean), std::pair(running_var, new_var)}) {
+      for (const auto& [running, updated] :
+           {std::pair(running_mean, new_mean), std::pair(running_var, new_var)}) {
         if (!running.defined()) continue;
         if (running.is_same(updated)) {
           running.storage()->bump_version(op);
@@ -161,9 +167,17 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
     const Tensor w = dense(weight, acc), b = dense(bias, acc);
     Tensor workspace;
     if (S < kMinPlane) workspace = empty({3 * C * S}, acc);
-    const BatchNormApplyArgs args{xd.data(),       mean.data(), rstd.data(),
-                                  data_or_null(w), data_or_null(b), y.data(),
-                                  writable_or_null(workspace), B, C, S, x.dtype()};
+    const BatchNormApplyArgs args{xd.data(),
+                                  mean.data(),
+                                  rstd.data(),
+                                  data_or_null(w),
+                                  data_or_null(b),
+                                  y.data(),
+                                  writable_or_null(workspace),
+                                  B,
+                                  C,
+                                  S,
+                                  x.dtype()};
     launch(batch_norm_kernels().apply, args, cost_ns(x.numel()));
   }
   if (grad_needed(x, weight, bias)) {

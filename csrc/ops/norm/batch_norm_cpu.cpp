@@ -1,7 +1,8 @@
-// Batch norm kernels over x [B, C, S]. Statistics use one of two fixed schemes (batch_norm_by_columns):
-// columns: x is B rows of C * S columns; blocks of 64 rows give two-pass moments per column in registers,
-// then blocks and the S columns of a channel are merged. Planes: two-pass moments of each (b, c) plane
-// while it is in cache, merged over b. Merging is in double, in index order (Chan et al. 1979).
+// Batch norm kernels over x [B, C, S]. Statistics use one of two fixed schemes
+// (batch_norm_by_columns): columns: x is B rows of C * S columns; blocks of 64 rows give two-pass
+// moments per column in registers, then blocks and the S columns of a channel are merged. Planes:
+// two-pass moments of each (b, c) plane while it is in cache, merged over b. Merging is in double,
+// in index order (Chan et al. 1979).
 #include "core/parallel.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
@@ -24,19 +25,21 @@ TERCEL_INLINE void store_double(const VecF& v, double* p, int64_t n) {
 }
 TERCEL_INLINE void store_double(const VecD& v, double* p, int64_t n) { v.store_n(p, n); }
 
-// ---- statistics ------------------------------------------------------------------------------------
+// ---- statistics
+// ------------------------------------------------------------------------------------
 
-// Moments of columns [j, j + kVectors * V::size) (the last `tail` lanes of one vector if kFull is not
-// set) over `rows` rows.
+// Moments of columns [j, j + kVectors * V::size) (the last `tail` lanes of one vector if kFull is
+// not set) over `rows` rows.
 template <class T, int kVectors, bool kFull>
-TERCEL_INLINE void column_moments(const T* x, int64_t stride, int64_t rows, int64_t tail, double* mean,
-                                  double* m2) {
+TERCEL_INLINE void column_moments(const T* x, int64_t stride, int64_t rows, int64_t tail,
+                                  double* mean, double* m2) {
   using A = acc_t<T>;
   using V = Vec<A>;
   V s[kVectors], q[kVectors];
   for (int u = 0; u < kVectors; ++u) s[u] = q[u] = V(A(0));
   for (int64_t r = 0; r < rows; ++r) {
-    for (int u = 0; u < kVectors; ++u) s[u] = s[u] + load<kFull, V>(x + r * stride + u * V::size, tail);
+    for (int u = 0; u < kVectors; ++u)
+      s[u] = s[u] + load<kFull, V>(x + r * stride + u * V::size, tail);
   }
   const V count(static_cast<A>(rows));
   for (int u = 0; u < kVectors; ++u) s[u] = s[u] / count;
@@ -59,7 +62,8 @@ TERCEL_INLINE void for_tiles(int64_t begin, int64_t end, F&& f) {
   for (; j + kTileVectors * V::size <= end; j += kTileVectors * V::size) {
     f.template operator()<kTileVectors, true>(j, static_cast<int64_t>(V::size));
   }
-  for (; j + V::size <= end; j += V::size) f.template operator()<1, true>(j, static_cast<int64_t>(V::size));
+  for (; j + V::size <= end; j += V::size)
+    f.template operator()<1, true>(j, static_cast<int64_t>(V::size));
   if (j < end) f.template operator()<1, false>(j, end - j);
 }
 
@@ -77,10 +81,11 @@ void column_stats(const BatchNormStatsArgs& a, Moments* channel) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t block = t / tasks, first = t % tasks * kColumnsPerTask;
       const int64_t row = block * kColumnRows, rows = min64(kColumnRows, a.batch - row);
-      for_tiles<V>(first, min64(first + kColumnsPerTask, width), [&]<int kN, bool kFull>(int64_t j, int64_t n) {
-        column_moments<T, kN, kFull>(x + row * width + j, width, rows, n, mean + block * width + j,
-                                     m2 + block * width + j);
-      });
+      for_tiles<V>(first, min64(first + kColumnsPerTask, width),
+                   [&]<int kN, bool kFull>(int64_t j, int64_t n) {
+                     column_moments<T, kN, kFull>(x + row * width + j, width, rows, n,
+                                                  mean + block * width + j, m2 + block * width + j);
+                   });
     }
   });
   parallel_for(a.channels, grain_for(blocks * a.inner), [&](int64_t begin, int64_t end) {
@@ -114,12 +119,13 @@ void plane_stats(const BatchNormStatsArgs& a, Moments* channel) {
   const T* x = static_cast<const T*>(a.x);
   const int64_t S = a.inner, chunks = (S + kPlaneChunk - 1) / kPlaneChunk;
   Moments* part = reinterpret_cast<Moments*>(a.workspace);
-  parallel_for(a.batch * a.channels * chunks, grain_for(min64(S, kPlaneChunk)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t start = i % chunks * kPlaneChunk;
-      part[i] = row_moments(x + i / chunks * S + start, min64(kPlaneChunk, S - start));
-    }
-  });
+  parallel_for(a.batch * a.channels * chunks, grain_for(min64(S, kPlaneChunk)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t start = i % chunks * kPlaneChunk;
+                   part[i] = row_moments(x + i / chunks * S + start, min64(kPlaneChunk, S - start));
+                 }
+               });
   for (int64_t c = 0; c < a.channels; ++c) {
     double total = 0, sum_m2 = 0;
     for (int64_t b = 0; b < a.batch; ++b) {
@@ -144,8 +150,10 @@ template <class T>
 void stats(const BatchNormStatsArgs& a) {
   using A = acc_t<T>;
   const int64_t count = a.batch * a.inner;
-  Moments* channel = reinterpret_cast<Moments*>(a.workspace + 2 * batch_norm_blocks(a.batch, a.channels, a.inner));
-  batch_norm_by_columns(a.batch, a.inner) ? column_stats<T>(a, channel) : plane_stats<T>(a, channel);
+  Moments* channel =
+      reinterpret_cast<Moments*>(a.workspace + 2 * batch_norm_blocks(a.batch, a.channels, a.inner));
+  batch_norm_by_columns(a.batch, a.inner) ? column_stats<T>(a, channel)
+                                          : plane_stats<T>(a, channel);
   A *mean = static_cast<A*>(a.mean), *rstd = static_cast<A*>(a.rstd);
   A *running_mean = static_cast<A*>(a.running_mean), *running_var = static_cast<A*>(a.running_var);
   const double unbiased = count > 1 ? 1.0 / static_cast<double>(count - 1) : 1.0;
@@ -154,7 +162,8 @@ void stats(const BatchNormStatsArgs& a) {
     mean[c] = static_cast<A>(m.mean);
     rstd[c] = static_cast<A>(1.0 / __builtin_sqrt(m.m2 / static_cast<double>(count) + a.eps));
     if (running_mean) {
-      running_mean[c] = static_cast<A>((1.0 - a.momentum) * static_cast<double>(running_mean[c]) + a.momentum * m.mean);
+      running_mean[c] = static_cast<A>((1.0 - a.momentum) * static_cast<double>(running_mean[c]) +
+                                       a.momentum * m.mean);
     }
     if (running_var) {
       running_var[c] = static_cast<A>((1.0 - a.momentum) * static_cast<double>(running_var[c]) +
@@ -167,7 +176,8 @@ void batch_norm_stats(const BatchNormStatsArgs& a) {
   visit<TERCEL_FLOATS>(a.dtype, "batch_norm", [&]<class T>() { stats<T>(a); });
 }
 
-// ---- forward ---------------------------------------------------------------------------------------
+// ---- forward
+// ---------------------------------------------------------------------------------------
 
 template <class T>
 void apply(const BatchNormApplyArgs& a) {
@@ -220,12 +230,13 @@ void batch_norm_apply(const BatchNormApplyArgs& a) {
   visit<TERCEL_FLOATS>(a.dtype, "batch_norm", [&]<class T>() { apply<T>(a); });
 }
 
-// ---- backward --------------------------------------------------------------------------------------
+// ---- backward
+// --------------------------------------------------------------------------------------
 
 // sum dy and sum dy (x - mean) of columns over `rows` rows; `mean` has one entry per column.
 template <class T, int kVectors, bool kFull>
-TERCEL_INLINE void column_grad_sums(const T* x, const T* dy, const acc_t<T>* mean, int64_t stride, int64_t rows,
-                                    int64_t lanes, double* s0, double* s1) {
+TERCEL_INLINE void column_grad_sums(const T* x, const T* dy, const acc_t<T>* mean, int64_t stride,
+                                    int64_t rows, int64_t lanes, double* s0, double* s1) {
   using A = acc_t<T>;
   using V = Vec<A>;
   V p[kVectors], q[kVectors], m[kVectors];
@@ -253,7 +264,8 @@ void column_grads(const BatchNormBwdArgs& a, acc_t<T>* expanded_mean) {
   using V = Vec<A>;
   const T *x = static_cast<const T*>(a.x), *dy = static_cast<const T*>(a.dy);
   const A *mean = static_cast<const A*>(a.mean), *rstd = static_cast<const A*>(a.rstd);
-  const int64_t S = a.inner, width = a.channels * S, blocks = (a.batch + kColumnRows - 1) / kColumnRows;
+  const int64_t S = a.inner, width = a.channels * S,
+                blocks = (a.batch + kColumnRows - 1) / kColumnRows;
   const int64_t tasks = (width + kColumnsPerTask - 1) / kColumnsPerTask;
   for (int64_t c = 0, j = 0; c < a.channels; ++c)
     for (int64_t k = 0; k < S; ++k) expanded_mean[j++] = mean[c];
@@ -262,10 +274,12 @@ void column_grads(const BatchNormBwdArgs& a, acc_t<T>* expanded_mean) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t block = t / tasks, first = t % tasks * kColumnsPerTask;
       const int64_t row = block * kColumnRows, rows = min64(kColumnRows, a.batch - row);
-      for_tiles<V>(first, min64(first + kColumnsPerTask, width), [&]<int kN, bool kFull>(int64_t j, int64_t n) {
-        column_grad_sums<T, kN, kFull>(x + row * width + j, dy + row * width + j, expanded_mean + j, width, rows, n,
-                                       s0 + block * width + j, s1 + block * width + j);
-      });
+      for_tiles<V>(first, min64(first + kColumnsPerTask, width),
+                   [&]<int kN, bool kFull>(int64_t j, int64_t n) {
+                     column_grad_sums<T, kN, kFull>(x + row * width + j, dy + row * width + j,
+                                                    expanded_mean + j, width, rows, n,
+                                                    s0 + block * width + j, s1 + block * width + j);
+                   });
     }
   });
   A *sum_dy = static_cast<A*>(a.sum_dy), *sum_dyx = static_cast<A*>(a.sum_dyx);
@@ -293,21 +307,22 @@ void plane_grads(const BatchNormBwdArgs& a) {
   const A *mean = static_cast<const A*>(a.mean), *rstd = static_cast<const A*>(a.rstd);
   const int64_t S = a.inner, chunks = (S + kPlaneChunk - 1) / kPlaneChunk;
   double* part = a.workspace;
-  parallel_for(a.batch * a.channels * chunks, grain_for(min64(S, kPlaneChunk)), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t plane = t / chunks, start = t % chunks * kPlaneChunk;
-      const T *xp = x + plane * S + start, *gp = dy + plane * S + start;
-      const V m(mean[plane % a.channels]);
-      blocked_sums<A, 2>(min64(kPlaneChunk, S - start), part + 2 * t,
-                         [&]<bool kFull>(int64_t i, int64_t n, V* acc) {
-                           const V g = load<kFull, V>(gp + i, n);
-                           V d = load<kFull, V>(xp + i, n) - m;
-                           if constexpr (!kFull) d = keep_lanes(d, n);
-                           acc[0] = acc[0] + g;
-                           acc[1] = fma(g, d, acc[1]);
-                         });
-    }
-  });
+  parallel_for(a.batch * a.channels * chunks, grain_for(min64(S, kPlaneChunk)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t t = begin; t < end; ++t) {
+                   const int64_t plane = t / chunks, start = t % chunks * kPlaneChunk;
+                   const T *xp = x + plane * S + start, *gp = dy + plane * S + start;
+                   const V m(mean[plane % a.channels]);
+                   blocked_sums<A, 2>(min64(kPlaneChunk, S - start), part + 2 * t,
+                                      [&]<bool kFull>(int64_t i, int64_t n, V* acc) {
+                                        const V g = load<kFull, V>(gp + i, n);
+                                        V d = load<kFull, V>(xp + i, n) - m;
+                                        if constexpr (!kFull) d = keep_lanes(d, n);
+                                        acc[0] = acc[0] + g;
+                                        acc[1] = fma(g, d, acc[1]);
+                                      });
+                 }
+               });
   A *sum_dy = static_cast<A*>(a.sum_dy), *sum_dyx = static_cast<A*>(a.sum_dyx);
   for (int64_t c = 0; c < a.channels; ++c) {
     double t0 = 0, t1 = 0;
@@ -389,7 +404,9 @@ void input_grad(const BatchNormBwdArgs& a, acc_t<T>* expanded) {
       for_vectors<V>(width, [&]<bool kFull>(int64_t j, int64_t n) {
         const V t = load<kFull, V>(gr + j, n) - load<kFull, V>(eshift + j, n);
         const V d = load<kFull, V>(xr + j, n) - load<kFull, V>(em + j, n);
-        store<kFull>(simd::fnma(d, load<kFull, V>(eslope + j, n), t) * load<kFull, V>(escale + j, n), dr + j, n);
+        store<kFull>(
+            simd::fnma(d, load<kFull, V>(eslope + j, n), t) * load<kFull, V>(escale + j, n), dr + j,
+            n);
       });
     }
   });
@@ -398,8 +415,10 @@ void input_grad(const BatchNormBwdArgs& a, acc_t<T>* expanded) {
 template <class T>
 void bwd(const BatchNormBwdArgs& a) {
   using A = acc_t<T>;
-  A* expanded = reinterpret_cast<A*>(a.workspace + 2 * batch_norm_blocks(a.batch, a.channels, a.inner));
-  if (a.sum_dy) batch_norm_by_columns(a.batch, a.inner) ? column_grads<T>(a, expanded) : plane_grads<T>(a);
+  A* expanded =
+      reinterpret_cast<A*>(a.workspace + 2 * batch_norm_blocks(a.batch, a.channels, a.inner));
+  if (a.sum_dy)
+    batch_norm_by_columns(a.batch, a.inner) ? column_grads<T>(a, expanded) : plane_grads<T>(a);
   if (a.dx) input_grad<T>(a, expanded);
 }
 
@@ -410,6 +429,7 @@ void batch_norm_bwd(const BatchNormBwdArgs& a) {
 }  // namespace
 
 namespace TERCEL_LEVEL {
-extern const BatchNormKernels batch_norm_kernels = {batch_norm_stats, batch_norm_apply, batch_norm_bwd};
+extern const BatchNormKernels batch_norm_kernels = {batch_norm_stats, batch_norm_apply,
+                                                    batch_norm_bwd};
 }  // namespace TERCEL_LEVEL
 }  // namespace tercel

@@ -1,5 +1,5 @@
-// Shared by the .cpp files of this family: argument checks, dense copies, and the gradients written in
-// public ops that backward uses when they must be differentiated again.
+// Shared by the .cpp files of this family: argument checks, dense copies, and the gradients written
+// in public ops that backward uses when they must be differentiated again.
 #pragma once
 
 #include "core/autograd.h"
@@ -30,11 +30,13 @@ inline void check_input(const char* op, const Tensor& x) {
   if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, x.dtype(), kWideFloatMask);
 }
 // A parameter of `shape` (undefined is fine): x's dtype, or float32 beside a 16-bit x.
-inline void check_parameter(const char* op, const char* name, const Tensor& p, const Shape& shape, DType x_dtype) {
+inline void check_parameter(const char* op, const char* name, const Tensor& p, const Shape& shape,
+                            DType x_dtype) {
   if (!p.defined()) return;
-  TERCEL_CHECK(p.shape() == shape, Shape, op, ": ", name, " must have shape ", shape, ", got ", p.shape());
-  TERCEL_CHECK(p.dtype() == x_dtype || p.dtype() == accumulate_dtype(x_dtype), DType, op, ": ", name,
-               " must have the dtype of input (", dtype_name(x_dtype), ")",
+  TERCEL_CHECK(p.shape() == shape, Shape, op, ": ", name, " must have shape ", shape, ", got ",
+               p.shape());
+  TERCEL_CHECK(p.dtype() == x_dtype || p.dtype() == accumulate_dtype(x_dtype), DType, op, ": ",
+               name, " must have the dtype of input (", dtype_name(x_dtype), ")",
                is_half(x_dtype) ? " or float32" : "", ", got ", dtype_name(p.dtype()));
 }
 
@@ -42,10 +44,12 @@ struct NormGrads {
   Tensor dx, dw, db;
 };
 // Over the last `count` dims of x.
-NormGrads row_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int count, double eps, bool rms);
-NormGrads group_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int64_t groups, double eps);
-// Undefined mean and rstd: those of the batch.
-NormGrads batch_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean, const Tensor& rstd,
+NormGrads row_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int count, double eps,
+                         bool rms);
+NormGrads group_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int64_t groups,
                            double eps);
+// Undefined mean and rstd: those of the batch.
+NormGrads batch_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean,
+                           const Tensor& rstd, double eps);
 
 }  // namespace tercel::norm_detail

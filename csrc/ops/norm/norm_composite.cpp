@@ -18,7 +18,8 @@ Tensor average(const Tensor& x, const Dims& dims) {
   return mul(sum(x, dims, true), wrap_number(1.0 / static_cast<double>(n)));
 }
 // dx of xhat = xm rstd for upstream g, where mean and variance are over `dims`.
-Tensor input_gradient(const Tensor& g, const Tensor& xhat, const Tensor& rstd, const Dims& dims, bool rms) {
+Tensor input_gradient(const Tensor& g, const Tensor& xhat, const Tensor& rstd, const Dims& dims,
+                      bool rms) {
   Tensor t = sub(g, mul(xhat, average(mul(g, xhat), dims)));
   if (!rms) t = sub(t, average(g, dims));
   return mul(rstd, t);
@@ -29,7 +30,8 @@ Tensor inverse_std(const Tensor& xm, const Dims& dims, double eps) {
 
 }  // namespace
 
-NormGrads row_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int count, double eps, bool rms) {
+NormGrads row_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int count, double eps,
+                         bool rms) {
   const DType acc = accumulate_dtype(x.dtype());
   const Tensor xa = to(x, acc), ga = to(dy, acc);
   Dims dims;
@@ -41,11 +43,12 @@ NormGrads row_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int
   const Tensor xm = rms ? xa : sub(xa, average(xa, dims));
   const Tensor rstd = inverse_std(xm, dims, eps), xhat = mul(xm, rstd);
   const Tensor g = w.defined() ? mul(ga, to(w, acc)) : ga;
-  return {to(input_gradient(g, xhat, rstd, dims, rms), x.dtype()), sum_to(mul(ga, xhat), normalized),
-          sum_to(ga, normalized)};
+  return {to(input_gradient(g, xhat, rstd, dims, rms), x.dtype()),
+          sum_to(mul(ga, xhat), normalized), sum_to(ga, normalized)};
 }
 
-NormGrads group_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int64_t groups, double eps) {
+NormGrads group_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, int64_t groups,
+                           double eps) {
   const DType acc = accumulate_dtype(x.dtype());
   const int64_t B = x.size(0), C = x.size(1), S = spatial_size(x.shape());
   const Shape grouped{B, groups, C / groups * S}, channels{B, C, S};
@@ -55,7 +58,8 @@ NormGrads group_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, i
   const Tensor rstd = inverse_std(xm, dims, eps), xhat = mul(xm, rstd);
   const Tensor g = w.defined() ? mul(ga, reshape(to(w, acc), {1, C, 1})) : ga;
   const Tensor dx = input_gradient(reshape(g, grouped), xhat, rstd, dims, false);
-  return {to(reshape(dx, x.shape()), x.dtype()), sum(mul(ga, reshape(xhat, channels)), {0, 2}), sum(ga, {0, 2})};
+  return {to(reshape(dx, x.shape()), x.dtype()), sum(mul(ga, reshape(xhat, channels)), {0, 2}),
+          sum(ga, {0, 2})};
 }
 
 NormGrads batch_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& mean_c,
@@ -85,7 +89,8 @@ NormGrads batch_norm_grads(const Tensor& dy, const Tensor& x, const Tensor& w, c
 
 Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double beta, double k) {
   norm_detail::check_input("local_response_norm", x);
-  TERCEL_CHECK(x.dim() >= 3, Shape, "local_response_norm: input must have at least 3 dims [B, C, ...], got shape ",
+  TERCEL_CHECK(x.dim() >= 3, Shape,
+               "local_response_norm: input must have at least 3 dims [B, C, ...], got shape ",
                x.shape());
   TERCEL_CHECK(size >= 1, Value, "local_response_norm: size must be at least 1, got ", size);
   if (x.numel() == 0) return clone(x);
@@ -100,7 +105,8 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
     if (d <= before) total = add(total, cat({gap, narrow(squares, 1, 0, C - d)}, 1));
     if (d <= after) total = add(total, cat({narrow(squares, 1, d, C - d), gap}, 1));
   }
-  const Tensor base = add(mul(total, wrap_number(alpha / static_cast<double>(size))), wrap_number(k));
+  const Tensor base =
+      add(mul(total, wrap_number(alpha / static_cast<double>(size))), wrap_number(k));
   return to(div(xa, pow(base, wrap_number(beta))), x.dtype());
 }
 

@@ -1,9 +1,10 @@
 // Kernel contracts of the normalisation family, shared by every ISA level.
 //
-// Letters: R rows, N elements of a row, B batch, C channels, S spatial size, G groups. Data (x, y, dy,
-// dx) has `dtype`; parameters, statistics and parameter gradients have its accumulation type A (float,
-// double for double). All buffers are dense. Statistics are two-pass within a block that fits the cache;
-// blocks are combined in index order in double, so nothing depends on the number of threads.
+// Letters: R rows, N elements of a row, B batch, C channels, S spatial size, G groups. Data (x, y,
+// dy, dx) has `dtype`; parameters, statistics and parameter gradients have its accumulation type A
+// (float, double for double). All buffers are dense. Statistics are two-pass within a block that
+// fits the cache; blocks are combined in index order in double, so nothing depends on the number of
+// threads.
 #pragma once
 
 #include <stdint.h>
@@ -13,8 +14,8 @@
 
 namespace tercel {
 
-// Rows longer than this many bytes are cut into chunks so that statistics read memory once and several
-// threads share a row; a function of the row length only.
+// Rows longer than this many bytes are cut into chunks so that statistics read memory once and
+// several threads share a row; a function of the row length only.
 inline constexpr int64_t kFusedRowBytes = 512 * 1024;
 inline constexpr int64_t kRowChunk = 16384;  // elements
 inline int64_t row_norm_chunks(int64_t n, int64_t itemsize) {
@@ -22,8 +23,8 @@ inline int64_t row_norm_chunks(int64_t n, int64_t itemsize) {
 }
 
 // y = (x - mean) * rstd * w + b per row; rms: mean = 0. A row holds channels_per_group channels of
-// `inner` elements; the parameters of its i-th element are w[(row % groups) * channels_per_group + i / inner].
-// Layer norm: groups = inner = 1.
+// `inner` elements; the parameters of its i-th element are w[(row % groups) * channels_per_group +
+// i / inner]. Layer norm: groups = inner = 1.
 struct RowNormFwdArgs {
   const void* x;
   const void* w;  // A[C] or null
@@ -40,7 +41,8 @@ struct RowNormFwdArgs {
 };
 
 // Layer norm / rms norm gradient:
-//   g = dy w;  dx = rstd (g - mean(g) - xhat mean(g xhat));  dw = sum_rows dy xhat;  db = sum_rows dy.
+//   g = dy w;  dx = rstd (g - mean(g) - xhat mean(g xhat));  dw = sum_rows dy xhat;  db = sum_rows
+//   dy.
 struct RowNormBwdArgs {
   const void* x;
   const void* dy;
@@ -86,14 +88,16 @@ struct RowNormKernels {
 };
 TERCEL_KERNEL_TABLE(RowNormKernels, row_norm_kernels)
 
-// ---- batch norm: x is [B, C, S] ----------------------------------------------------------------------
+// ---- batch norm: x is [B, C, S]
+// ----------------------------------------------------------------------
 
-// Small planes are reduced over the batch first, as B rows of C * S columns; large ones plane by plane.
+// Small planes are reduced over the batch first, as B rows of C * S columns; large ones plane by
+// plane.
 inline bool batch_norm_by_columns(int64_t batch, int64_t inner) {
   return inner <= 16 || (inner <= 256 && batch >= 16);
 }
-inline constexpr int64_t kMinPlane = 16;        // shorter planes: parameters spread over C * S columns
-inline constexpr int64_t kColumnRows = 64;      // batch items per block of the column scheme
+inline constexpr int64_t kMinPlane = 16;    // shorter planes: parameters spread over C * S columns
+inline constexpr int64_t kColumnRows = 64;  // batch items per block of the column scheme
 inline constexpr int64_t kPlaneChunk = 16384;  // elements per block of the plane scheme
 inline int64_t batch_norm_blocks(int64_t batch, int64_t channels, int64_t inner) {
   if (batch_norm_by_columns(batch, inner)) {
@@ -145,7 +149,8 @@ struct BatchNormBwdArgs {
   bool training;
 };
 
-// The column scheme spreads the means, short planes all four coefficients of dx, over C * S columns.
+// The column scheme spreads the means, short planes all four coefficients of dx, over C * S
+// columns.
 inline int64_t batch_norm_bwd_workspace(int64_t batch, int64_t channels, int64_t inner) {
   const int64_t spread = inner < kMinPlane ? 4 : batch_norm_by_columns(batch, inner) ? 1 : 0;
   return 2 * batch_norm_blocks(batch, channels, inner) + spread * channels * inner;

@@ -12,10 +12,10 @@ Tensor value(const Optional& t) { return t ? *t : Tensor(); }
 void bind_norm(Binder& b) {
   b.function(
       "layer_norm",
-      [](const Tensor& x, const Dims& shape, const Optional& weight, const Optional& bias, double eps,
-         bool) { return layer_norm(x, shape, value(weight), value(bias), eps); },
-      py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(), py::arg("bias") = py::none(),
-      py::arg("eps") = 1e-5, py::arg("cudnn_enable") = true,
+      [](const Tensor& x, const Dims& shape, const Optional& weight, const Optional& bias,
+         double eps, bool) { return layer_norm(x, shape, value(weight), value(bias), eps); },
+      py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(),
+      py::arg("bias") = py::none(), py::arg("eps") = 1e-5, py::arg("cudnn_enable") = true,
       R"(Layer normalisation over the last dims: (x - mean) / sqrt(var + eps) * weight + bias.
 
 input: [..., *normalized_shape], float64/32/16 or bfloat16.  weight, bias: [*normalized_shape], of the
@@ -29,7 +29,8 @@ Ba, Kiros, Hinton 2016, arXiv:1607.06450.)");
       [](const Tensor& x, const Dims& shape, const Optional& weight, std::optional<double> eps) {
         return rms_norm(x, shape, value(weight), eps);
       },
-      py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(), py::arg("eps") = py::none(),
+      py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(),
+      py::arg("eps") = py::none(),
       R"(Root-mean-square normalisation over the last dims: x / sqrt(mean(x^2) + eps) * weight.
 
 input: [..., *normalized_shape], float64/32/16 or bfloat16.  weight: [*normalized_shape] or None.
@@ -39,12 +40,14 @@ eps: None = machine epsilon of the input's dtype.  Returns a tensor of input's s
 Zhang, Sennrich 2019, arXiv:1910.07467.)");
   b.function(
       "batch_norm",
-      [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight, const Optional& bias,
-         bool training, double momentum, double eps) {
-        return batch_norm(x, value(mean), value(var), value(weight), value(bias), training, momentum, eps);
+      [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight,
+         const Optional& bias, bool training, double momentum, double eps) {
+        return batch_norm(x, value(mean), value(var), value(weight), value(bias), training,
+                          momentum, eps);
       },
-      py::arg("input"), py::arg("running_mean"), py::arg("running_var"), py::arg("weight") = py::none(),
-      py::arg("bias") = py::none(), py::arg("training") = false, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
+      py::arg("input"), py::arg("running_mean"), py::arg("running_var"),
+      py::arg("weight") = py::none(), py::arg("bias") = py::none(), py::arg("training") = false,
+      py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
       R"(Batch normalisation per channel: (x - mean) / sqrt(var + eps) * weight + bias.
 
 input: [B, C, ...].  running_mean, running_var, weight, bias: [C] or None.
@@ -56,11 +59,10 @@ Returns a tensor of input's shape and dtype.  ValueError for a single value per 
 Ioffe, Szegedy 2015, arXiv:1502.03167.)");
   b.function(
       "group_norm",
-      [](const Tensor& x, int64_t groups, const Optional& weight, const Optional& bias, double eps, bool) {
-        return group_norm(x, groups, value(weight), value(bias), eps);
-      },
-      py::arg("input"), py::arg("num_groups"), py::arg("weight") = py::none(), py::arg("bias") = py::none(),
-      py::arg("eps") = 1e-5, py::arg("cudnn_enabled") = true,
+      [](const Tensor& x, int64_t groups, const Optional& weight, const Optional& bias, double eps,
+         bool) { return group_norm(x, groups, value(weight), value(bias), eps); },
+      py::arg("input"), py::arg("num_groups"), py::arg("weight") = py::none(),
+      py::arg("bias") = py::none(), py::arg("eps") = 1e-5, py::arg("cudnn_enabled") = true,
       R"(Group normalisation: each sample's C channels in num_groups groups, each normalised by itself.
 
 input: [B, C, ...]; num_groups divides C.  weight, bias: [C] or None.
@@ -70,13 +72,14 @@ Returns a tensor of input's shape and dtype.
 Wu, He 2018, arXiv:1803.08494.)");
   b.function(
       "instance_norm",
-      [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight, const Optional& bias,
-         bool use_input_stats, double momentum, double eps) {
-        return instance_norm(x, value(mean), value(var), value(weight), value(bias), use_input_stats, momentum, eps);
+      [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight,
+         const Optional& bias, bool use_input_stats, double momentum, double eps) {
+        return instance_norm(x, value(mean), value(var), value(weight), value(bias),
+                             use_input_stats, momentum, eps);
       },
       py::arg("input"), py::arg("running_mean") = py::none(), py::arg("running_var") = py::none(),
-      py::arg("weight") = py::none(), py::arg("bias") = py::none(), py::arg("use_input_stats") = true,
-      py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
+      py::arg("weight") = py::none(), py::arg("bias") = py::none(),
+      py::arg("use_input_stats") = true, py::arg("momentum") = 0.1, py::arg("eps") = 1e-5,
       R"(Instance normalisation: every channel of every sample is normalised over its spatial elements.
 
 input: [B, C, ...].  running_mean, running_var, weight, bias: [C] or None; the running statistics move
@@ -85,13 +88,14 @@ Returns a tensor of input's shape and dtype.
 
 >>> y = tercel.instance_norm(tercel.randn(2, 3, 8, 8))
 Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022.)");
-  b.function("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"), py::arg("alpha") = 1e-4,
-             py::arg("beta") = 0.75, py::arg("k") = 1.0,
+  b.function("local_response_norm", &local_response_norm, py::arg("input"), py::arg("size"),
+             py::arg("alpha") = 1e-4, py::arg("beta") = 0.75, py::arg("k") = 1.0,
              R"(x / (k + alpha / size * sum of x^2 over `size` neighbouring channels) ^ beta.
 
 input: [B, C, ...], at least 3 dims.  Channels beyond the edge count as 0.
 Returns a tensor of input's shape and dtype.  Krizhevsky, Sutskever, Hinton 2012.)");
-  b.function("normalize", &normalize, py::arg("input"), py::arg("p") = 2.0, py::arg("dim") = 1, py::arg("eps") = 1e-12,
+  b.function("normalize", &normalize, py::arg("input"), py::arg("p") = 2.0, py::arg("dim") = 1,
+             py::arg("eps") = 1e-12,
              R"(input / max(||input||_p, eps), the norm over `dim` (an int or several).
 
 Returns a tensor of input's shape and dtype. Raises IndexError for a dim out of range.

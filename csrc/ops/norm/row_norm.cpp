@@ -1,4 +1,5 @@
-// layer_norm, rms_norm, group_norm and instance_norm on the row kernels: checks, output, launch, Node.
+// layer_norm, rms_norm, group_norm and instance_norm on the row kernels: checks, output, launch,
+// Node.
 #include <cmath>
 #include <limits>
 
@@ -15,14 +16,19 @@ namespace {
 
 double machine_epsilon(DType t) {
   switch (t) {
-    case DType::f64: return std::numeric_limits<double>::epsilon();
-    case DType::f16: return 0x1p-10;
-    case DType::bf16: return 0x1p-7;
-    default: return std::numeric_limits<float>::epsilon();
+    case DType::f64:
+      return std::numeric_limits<double>::epsilon();
+    case DType::f16:
+      return 0x1p-10;
+    case DType::bf16:
+      return 0x1p-7;
+    default:
+      return std::numeric_limits<float>::epsilon();
   }
 }
 
-// ---- layer_norm and rms_norm -----------------------------------------------------------------------
+// ---- layer_norm and rms_norm
+// -----------------------------------------------------------------------
 
 struct RowNormNode final : Node {
   Saved x, w;
@@ -94,15 +100,15 @@ struct RowNormNode final : Node {
   }
 };
 
-Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const Tensor& weight, const Tensor& bias,
-                double eps, bool rms) {
+Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const Tensor& weight,
+                const Tensor& bias, double eps, bool rms) {
   check_input(op, x);
   const int k = normalized.size(), lead = x.dim() - k;
   TERCEL_CHECK(k >= 1, Shape, op, ": normalized_shape must have at least one size, got []");
   bool fits = lead >= 0;
   for (int i = 0; fits && i < k; ++i) fits = normalized[i] == x.size(lead + i);
-  TERCEL_CHECK(fits, Shape, op, ": normalized_shape must be the last dims of input, got ", normalized,
-               " for input of shape ", x.shape());
+  TERCEL_CHECK(fits, Shape, op, ": normalized_shape must be the last dims of input, got ",
+               normalized, " for input of shape ", x.shape());
   check_parameter(op, "weight", weight, normalized, x.dtype());
   check_parameter(op, "bias", bias, normalized, x.dtype());
 
@@ -157,16 +163,19 @@ Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const 
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, const Tensor& bias,
-                  double eps) {
+Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
+                  const Tensor& bias, double eps) {
   return row_norm("layer_norm", x, normalized_shape, weight, bias, eps, false);
 }
 
-Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight, std::optional<double> eps) {
-  return row_norm("rms_norm", x, normalized_shape, weight, {}, eps ? *eps : machine_epsilon(x.dtype()), true);
+Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
+                std::optional<double> eps) {
+  return row_norm("rms_norm", x, normalized_shape, weight, {},
+                  eps ? *eps : machine_epsilon(x.dtype()), true);
 }
 
-// ---- group_norm ------------------------------------------------------------------------------------
+// ---- group_norm
+// ------------------------------------------------------------------------------------
 
 namespace {
 
@@ -193,7 +202,8 @@ struct GroupNormNode final : Node {
     TensorList out(3);
     const int64_t B = x_shape[0], C = x_shape[1];
     if (!needs(0) && !needs(1)) {
-      out[2] = to(reshape(sum_to(reshape(g[0], {B, C, spatial_size(x_shape)}), {1, C, 1}), {C}), b_dtype);
+      out[2] = to(reshape(sum_to(reshape(g[0], {B, C, spatial_size(x_shape)}), {1, C, 1}), {C}),
+                  b_dtype);
       return out;
     }
     const Tensor xs = x.get(*this);
@@ -241,8 +251,8 @@ struct GroupNormNode final : Node {
 };
 
 // `mean` and `var` [B * G], if not null, receive the statistics.
-Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& weight, const Tensor& bias, double eps,
-               Tensor* mean_out, Tensor* var_out) {
+Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& weight,
+               const Tensor& bias, double eps, Tensor* mean_out, Tensor* var_out) {
   const int64_t B = x.size(0), C = x.size(1);
   check_parameter(op, "weight", weight, {C}, x.dtype());
   check_parameter(op, "bias", bias, {C}, x.dtype());
@@ -256,7 +266,8 @@ Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& we
   if (mean_out) *mean_out = mean;
   if (var_out) *var_out = empty({B * groups}, acc);
   if (x.numel() > 0) {
-    const int64_t rows = B * groups, n = x.numel() / rows, chunks = row_norm_chunks(n, x.itemsize());
+    const int64_t rows = B * groups, n = x.numel() / rows,
+                  chunks = row_norm_chunks(n, x.itemsize());
     const Tensor xd = dense(x, x.dtype()), w = dense(weight, acc), b = dense(bias, acc);
     if (chunks > 1) workspace = empty({rows * chunks * 2}, DType::f64);
     const RowNormFwdArgs args{xd.data(),
@@ -296,18 +307,23 @@ Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& we
 
 }  // namespace
 
-Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, const Tensor& bias,
+                  double eps) {
   check_input("group_norm", x);
-  TERCEL_CHECK(x.dim() >= 2, Shape, "group_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
+  TERCEL_CHECK(x.dim() >= 2, Shape,
+               "group_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
   const int64_t C = x.size(1);
   TERCEL_CHECK(num_groups > 0 && C % num_groups == 0, Value,
-               "group_norm: num_groups must be positive and divide the ", C, " channels, got ", num_groups);
+               "group_norm: num_groups must be positive and divide the ", C, " channels, got ",
+               num_groups);
   TERCEL_CHECK(x.size(0) * C == 0 || x.numel() / num_groups != 1, Value,
-               "group_norm: expected more than 1 value per channel, got input of shape ", x.shape());
+               "group_norm: expected more than 1 value per channel, got input of shape ",
+               x.shape());
   return grouped("group_norm", x, num_groups, weight, bias, eps, nullptr, nullptr);
 }
 
-// ---- instance_norm ---------------------------------------------------------------------------------
+// ---- instance_norm
+// ---------------------------------------------------------------------------------
 
 namespace {
 
@@ -332,28 +348,35 @@ void update_running(const Tensor& running, const Tensor& value, int64_t batch, d
 
 }  // namespace
 
-Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var, const Tensor& weight,
-                     const Tensor& bias, bool use_input_stats, double momentum, double eps) {
+Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
+                     const Tensor& weight, const Tensor& bias, bool use_input_stats,
+                     double momentum, double eps) {
   const char* op = "instance_norm";
   check_input(op, x);
-  TERCEL_CHECK(x.dim() >= 2, Shape, "instance_norm: input must have at least 2 dims [B, C, ...], got shape ",
-               x.shape());
+  TERCEL_CHECK(x.dim() >= 2, Shape,
+               "instance_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
   const int64_t B = x.size(0), C = x.size(1);
-  TERCEL_CHECK(use_input_stats || (running_mean.defined() && running_var.defined()), Value,
-               "instance_norm: running_mean and running_var are required when use_input_stats is False");
+  TERCEL_CHECK(
+      use_input_stats || (running_mean.defined() && running_var.defined()), Value,
+      "instance_norm: running_mean and running_var are required when use_input_stats is False");
   check_parameter(op, "running_mean", running_mean, {C}, x.dtype());
   check_parameter(op, "running_var", running_var, {C}, x.dtype());
-  if (!use_input_stats) return batch_norm(x, running_mean, running_var, weight, bias, false, momentum, eps);
+  if (!use_input_stats)
+    return batch_norm(x, running_mean, running_var, weight, bias, false, momentum, eps);
   const int64_t S = spatial_size(x.shape());
-  TERCEL_CHECK(B * C == 0 || S != 1, Value,
-               "instance_norm: expected more than 1 spatial element when training, got input of shape ", x.shape());
+  TERCEL_CHECK(
+      B * C == 0 || S != 1, Value,
+      "instance_norm: expected more than 1 spatial element when training, got input of shape ",
+      x.shape());
   const bool update = (running_mean.defined() || running_var.defined()) && x.numel() > 0;
   if (C == 0) return grouped(op, x, 1, weight, bias, eps, nullptr, nullptr);
   Tensor mean, var;
-  Tensor y = grouped(op, x, C, weight, bias, eps, update ? &mean : nullptr, update ? &var : nullptr);
+  Tensor y =
+      grouped(op, x, C, weight, bias, eps, update ? &mean : nullptr, update ? &var : nullptr);
   if (update) {
     update_running(running_mean, mean, B, 1.0, momentum);
-    update_running(running_var, var, B, static_cast<double>(S) / static_cast<double>(S - 1), momentum);
+    update_running(running_var, var, B, static_cast<double>(S) / static_cast<double>(S - 1),
+                   momentum);
   }
   return y;
 }

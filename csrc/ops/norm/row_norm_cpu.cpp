@@ -1,6 +1,6 @@
-// Layer, rms and group norm kernels. A row is read from memory once: the passes for mean, variance and
-// output (or for the two gradient sums and dx) hit the cache. Threads take whole rows, or fixed chunks
-// of very long rows. Parameter gradients: fixed blocks of rows, then the blocks in order.
+// Layer, rms and group norm kernels. A row is read from memory once: the passes for mean, variance
+// and output (or for the two gradient sums and dx) hit the cache. Threads take whole rows, or fixed
+// chunks of very long rows. Parameter gradients: fixed blocks of rows, then the blocks in order.
 #include "core/parallel.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
@@ -16,7 +16,7 @@ TERCEL_INLINE int64_t grain_for(int64_t elements_per_item) {
 // y = (x - mean) * rstd * w + b for n elements, parameters per element
 template <class T, bool kW, bool kB>
 void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, acc_t<T> mean,
-                                     acc_t<T> rstd, int64_t n) {
+                       acc_t<T> rstd, int64_t n) {
   using V = Vec<acc_t<T>>;
   const V m(mean), r(rstd);
   for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
@@ -45,7 +45,7 @@ void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shi
 // Elements [begin, end) of row r.
 template <class T>
 void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, acc_t<T> mean,
-                             acc_t<T> rstd) {
+               acc_t<T> rstd) {
   using A = acc_t<T>;
   const T* x = static_cast<const T*>(a.x) + r * a.n;
   T* y = static_cast<T*>(a.y) + r * a.n;
@@ -135,8 +135,8 @@ void fwd(const RowNormFwdArgs& a) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t r = i / chunks, start = i % chunks * kRowChunk;
       const Moments p = part[r * chunks];
-      apply_row<T>(a, r, start, n - start < kRowChunk ? n : start + kRowChunk, static_cast<A>(p.mean),
-                   static_cast<A>(p.m2));
+      apply_row<T>(a, r, start, n - start < kRowChunk ? n : start + kRowChunk,
+                   static_cast<A>(p.mean), static_cast<A>(p.m2));
     }
   });
 }
@@ -146,7 +146,8 @@ void row_norm_fwd(const RowNormFwdArgs& a) {
                        [&]<class T>() { a.rms ? fwd<T, true>(a) : fwd<T, false>(a); });
 }
 
-// ---- layer norm / rms norm backward ----------------------------------------------------------------
+// ---- layer norm / rms norm backward
+// ----------------------------------------------------------------
 
 template <class T>
 struct BwdPointers {
@@ -229,9 +230,12 @@ TERCEL_INLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, ac
 template <class T, bool kRms, bool kDx, bool kDw>
 void bwd(const RowNormBwdArgs& a) {
   using A = acc_t<T>;
-  const BwdPointers<T> p{static_cast<const T*>(a.x),    static_cast<const T*>(a.dy),
-                         static_cast<const A*>(a.w),    static_cast<const A*>(a.mean),
-                         static_cast<const A*>(a.rstd), static_cast<T*>(a.dx),
+  const BwdPointers<T> p{static_cast<const T*>(a.x),
+                         static_cast<const T*>(a.dy),
+                         static_cast<const A*>(a.w),
+                         static_cast<const A*>(a.mean),
+                         static_cast<const A*>(a.rstd),
+                         static_cast<T*>(a.dx),
                          a.n};
   const int64_t n = a.n, per = row_norm_block_rows(a.rows), blocks = row_norm_blocks(a.rows);
   A* partial = static_cast<A*>(a.workspace);
@@ -294,11 +298,13 @@ void bwd_variant(const RowNormBwdArgs& a) {
 }
 
 void row_norm_bwd(const RowNormBwdArgs& a) {
-  visit<TERCEL_FLOATS>(a.dtype, "layer_norm backward",
-                       [&]<class T>() { a.mean ? bwd_variant<T, false>(a) : bwd_variant<T, true>(a); });
+  visit<TERCEL_FLOATS>(a.dtype, "layer_norm backward", [&]<class T>() {
+    a.mean ? bwd_variant<T, false>(a) : bwd_variant<T, true>(a);
+  });
 }
 
-// ---- group norm backward ---------------------------------------------------------------------------
+// ---- group norm backward
+// ---------------------------------------------------------------------------
 
 // sum dy and sum dy (x - mean) over one channel
 template <class T>

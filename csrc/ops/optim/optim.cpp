@@ -46,25 +46,27 @@ class ItemList {
     const size_t index = items_.size();
     reference_ = is_dense(t) ? t : stand_in(t, t, written);
     if (written) begin_write(t);
-    items_.push_back(OptimItem{reference_.data(), nullptr, {}, t.numel(), units_, 0, 0, t.dtype(), t.dtype()});
+    items_.push_back(
+        OptimItem{reference_.data(), nullptr, {}, t.numel(), units_, 0, 0, t.dtype(), t.dtype()});
     units_ += (t.numel() + kOptimUnit - 1) / kOptimUnit;
     return items_[index];
   }
   // Data of another tensor of the same item, in the order of the first one's elements.
   void* data_of(const Tensor& t, const char* name, size_t index, DType dtype, bool written) {
-    TERCEL_CHECK(t.shape() == reference_.shape(), Shape, op_, ": ", name, "[", index, "] must have shape ",
-                 reference_.shape(), ", got ", t.shape());
-    TERCEL_CHECK(t.dtype() == dtype, DType, op_, ": ", name, "[", index, "] must have dtype ", dtype_name(dtype),
-                 ", got ", dtype_name(t.dtype()));
+    TERCEL_CHECK(t.shape() == reference_.shape(), Shape, op_, ": ", name, "[", index,
+                 "] must have shape ", reference_.shape(), ", got ", t.shape());
+    TERCEL_CHECK(t.dtype() == dtype, DType, op_, ": ", name, "[", index, "] must have dtype ",
+                 dtype_name(dtype), ", got ", dtype_name(t.dtype()));
     if (written) begin_write(t);
     if (same_layout(t, reference_) && (t.is_contiguous() || is_dense(t))) return t.data();
     return stand_in(t, reference_, written).data();
   }
   // dtype of the states beside `param`
   DType state_dtype(const Tensor& param, const Tensor& state, const char* name, size_t index) {
-    TERCEL_CHECK(state.dtype() == param.dtype() || (is_half(param.dtype()) && state.dtype() == DType::f32), DType, op_,
-                 ": ", name, "[", index, "] must have dtype ", dtype_name(param.dtype()),
-                 is_half(param.dtype()) ? " or float32" : "", ", got ", dtype_name(state.dtype()));
+    TERCEL_CHECK(
+        state.dtype() == param.dtype() || (is_half(param.dtype()) && state.dtype() == DType::f32),
+        DType, op_, ": ", name, "[", index, "] must have dtype ", dtype_name(param.dtype()),
+        is_half(param.dtype()) ? " or float32" : "", ", got ", dtype_name(state.dtype()));
     return state.dtype();
   }
 
@@ -86,13 +88,14 @@ class ItemList {
   void begin_write(const Tensor& t) {
     check_inplace(t, op_);
     TERCEL_CHECK(t.is_contiguous() || !has_internal_overlap(t), Runtime, op_,
-                 ": a tensor to update has elements that share memory (shape ", t.shape(), ", strides ", t.strides(),
-                 "); clone it first");
+                 ": a tensor to update has elements that share memory (shape ", t.shape(),
+                 ", strides ", t.strides(), "); clone it first");
     written_.push_back(t);
   }
   // A dense copy of t, laid out as `like` if that is dense; written back by finish().
   Tensor stand_in(const Tensor& t, const Tensor& like, bool written) {
-    Tensor copy = is_dense(like) ? empty_strided(like.shape(), like.strides(), t.dtype()) : empty(t.shape(), t.dtype());
+    Tensor copy = is_dense(like) ? empty_strided(like.shape(), like.strides(), t.dtype())
+                                 : empty(t.shape(), t.dtype());
     strided_copy(copy, t);
     if (written) {
       copies_.emplace_back(t, copy);
@@ -111,8 +114,8 @@ class ItemList {
 };
 
 void check_length(const char* op, const char* name, size_t got, size_t expected) {
-  TERCEL_CHECK(got == expected, Value, op, ": ", name, " must have one entry per parameter (", expected, "), got ",
-               got);
+  TERCEL_CHECK(got == expected, Value, op, ": ", name, " must have one entry per parameter (",
+               expected, "), got ", got);
 }
 
 }  // namespace
@@ -137,15 +140,15 @@ void sgd_step(const TensorList& params, const TensorList& grads, const TensorLis
     item.a = !first_step.empty() && first_step[i] ? 1 : 0;
   }
   launch(optim_kernels().sgd,
-         SgdArgs{list.data(), list.size(), list.units(), o.lr, o.weight_decay, o.momentum, o.dampening, o.nesterov,
-                 o.maximize},
+         SgdArgs{list.data(), list.size(), list.units(), o.lr, o.weight_decay, o.momentum,
+                 o.dampening, o.nesterov, o.maximize},
          list.cost_ns(o.momentum != 0 ? 5 : 3));
   list.finish();
 }
 
 void adam_step(const TensorList& params, const TensorList& grads, const TensorList& exp_avgs,
-               const TensorList& exp_avg_sqs, const TensorList& max_exp_avg_sqs, const TensorList& steps,
-               const AdamOptions& o) {
+               const TensorList& exp_avg_sqs, const TensorList& max_exp_avg_sqs,
+               const TensorList& steps, const AdamOptions& o) {
   const char* op = "adam_step";
   const size_t n = params.size();
   check_length(op, "grads", grads.size(), n);
@@ -164,9 +167,11 @@ void adam_step(const TensorList& params, const TensorList& grads, const TensorLi
     item.state[0] = list.data_of(exp_avgs[i], "exp_avgs", i, s, true);
     item.state[1] = list.data_of(exp_avg_sqs[i], "exp_avg_sqs", i, s, true);
     if (o.amsgrad) item.state[2] = list.data_of(max_exp_avg_sqs[i], "max_exp_avg_sqs", i, s, true);
-    TERCEL_CHECK(steps[i].numel() == 1 && (steps[i].dtype() == DType::f32 || steps[i].dtype() == DType::f64), Value, op,
-                 ": steps[", i, "] must be a float32 or float64 tensor of one element, got shape ", steps[i].shape(),
-                 ", ", dtype_name(steps[i].dtype()));
+    TERCEL_CHECK(
+        steps[i].numel() == 1 && (steps[i].dtype() == DType::f32 || steps[i].dtype() == DType::f64),
+        Value, op, ": steps[", i,
+        "] must be a float32 or float64 tensor of one element, got shape ", steps[i].shape(), ", ",
+        dtype_name(steps[i].dtype()));
     check_inplace(steps[i], op);
   }
   // Nothing was written so far: an error above leaves all as it was.
@@ -188,13 +193,14 @@ void adam_step(const TensorList& params, const TensorList& grads, const TensorLi
     list.items()[i].b = 1.0 / std::sqrt(c2);
   }
   launch(optim_kernels().adam,
-         AdamArgs{list.data(), list.size(), list.units(), o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.amsgrad,
-                  o.decoupled, o.maximize},
+         AdamArgs{list.data(), list.size(), list.units(), o.lr, o.beta1, o.beta2, o.eps,
+                  o.weight_decay, o.amsgrad, o.decoupled, o.maximize},
          list.cost_ns(o.amsgrad ? 9 : 7));
   list.finish();
 }
 
-// ---- norms -----------------------------------------------------------------------------------------
+// ---- norms
+// -----------------------------------------------------------------------------------------
 
 namespace {
 
@@ -205,7 +211,8 @@ double combine(double a, double b, double p) {
   return a + b;
 }
 double start_value(double p) {
-  return p == -std::numeric_limits<double>::infinity() ? std::numeric_limits<double>::infinity() : 0.0;
+  return p == -std::numeric_limits<double>::infinity() ? std::numeric_limits<double>::infinity()
+                                                       : 0.0;
 }
 double root(double s, double p) {
   if (std::isinf(p) || p == 0.0 || p == 1.0) return s;
@@ -223,7 +230,8 @@ std::vector<double> norms(const char* op, const TensorList& tensors, double p) {
   const Tensor partial = empty({list.units()}, DType::f64);
   const double* q = partial.data_as<double>();
   launch(optim_kernels().norm,
-         ForeachNormArgs{list.data(), list.size(), list.units(), p, partial.data_as<double>()}, list.cost_ns(1));
+         ForeachNormArgs{list.data(), list.size(), list.units(), p, partial.data_as<double>()},
+         list.cost_ns(1));
   std::vector<double> out;
   out.reserve(tensors.size());
   for (const OptimItem& item : list.items()) {
@@ -242,7 +250,8 @@ Tensor scalar_tensor(double value, DType dtype) {
 void scale(const char* op, const TensorList& tensors, double factor) {
   ItemList list(op, tensors.size());
   for (const Tensor& t : tensors) list.add(t, true).a = factor;
-  launch(optim_kernels().axpby, ForeachAxpbyArgs{list.data(), list.size(), list.units()}, list.cost_ns(2));
+  launch(optim_kernels().axpby, ForeachAxpbyArgs{list.data(), list.size(), list.units()},
+         list.cost_ns(2));
   list.finish();
 }
 
@@ -253,11 +262,13 @@ TensorList foreach_norm(const TensorList& tensors, double ord) {
   const std::vector<double> values = norms("_foreach_norm", tensors, ord);
   TensorList out;
   out.reserve(tensors.size());
-  for (size_t i = 0; i < tensors.size(); ++i) out.push_back(scalar_tensor(values[i], tensors[i].dtype()));
+  for (size_t i = 0; i < tensors.size(); ++i)
+    out.push_back(scalar_tensor(values[i], tensors[i].dtype()));
   return out;
 }
 
-Tensor clip_grad_norm_(const TensorList& grads, double max_norm, double norm_type, bool error_if_nonfinite) {
+Tensor clip_grad_norm_(const TensorList& grads, double max_norm, double norm_type,
+                       bool error_if_nonfinite) {
   const char* op = "clip_grad_norm_";
   GradMode off(false);
   DType dtype = DType::f32;
@@ -266,11 +277,17 @@ Tensor clip_grad_norm_(const TensorList& grads, double max_norm, double norm_typ
   double total = start_value(norm_type);
   for (double v : norms(op, grads, norm_type)) {
     // The norm of the list of norms.
-    total = combine(total, std::isinf(norm_type) ? v : norm_type == 0.0 ? double(v != 0.0) : norm_type == 2.0 ? v * v : std::pow(v, norm_type), norm_type);
+    total = combine(total,
+                    std::isinf(norm_type) ? v
+                    : norm_type == 0.0    ? double(v != 0.0)
+                    : norm_type == 2.0    ? v * v
+                                          : std::pow(v, norm_type),
+                    norm_type);
   }
   total = root(total, norm_type);
-  TERCEL_CHECK(!error_if_nonfinite || std::isfinite(total), Runtime, op, ": the total norm of order ", norm_type,
-               " of the gradients is not finite (", total, "), so it cannot be clipped; pass error_if_nonfinite=False to "
+  TERCEL_CHECK(!error_if_nonfinite || std::isfinite(total), Runtime, op,
+               ": the total norm of order ", norm_type, " of the gradients is not finite (", total,
+               "), so it cannot be clipped; pass error_if_nonfinite=False to "
                "scale by it anyway");
   const double factor = max_norm / (total + 1e-6);
   if (!(factor >= 1.0)) scale(op, grads, factor);  // NaN scales as well
@@ -292,7 +309,8 @@ void foreach_lerp_(const TensorList& self, const TensorList& end, double weight)
     item.grad = list.data_of(end[i], "end", i, self[i].dtype(), false);
     item.a = weight;
   }
-  launch(optim_kernels().lerp, ForeachLerpArgs{list.data(), list.size(), list.units()}, list.cost_ns(3));
+  launch(optim_kernels().lerp, ForeachLerpArgs{list.data(), list.size(), list.units()},
+         list.cost_ns(3));
   list.finish();
 }
 

@@ -1,5 +1,5 @@
-// Fused multi-tensor optimizer kernels: one pass over parameter, gradient and states. Threads take runs
-// of units; every element is computed on its own, so the split does not matter.
+// Fused multi-tensor optimizer kernels: one pass over parameter, gradient and states. Threads take
+// runs of units; every element is computed on its own, so the split does not matter.
 #include <math.h>
 
 #include "core/parallel.h"
@@ -11,7 +11,8 @@ namespace {
 
 // Calls f(item, begin, end) for the runs of elements of units [begin, end).
 template <class F>
-TERCEL_INLINE void for_items(const OptimItem* items, int64_t count, int64_t begin, int64_t end, F&& f) {
+TERCEL_INLINE void for_items(const OptimItem* items, int64_t count, int64_t begin, int64_t end,
+                             F&& f) {
   int64_t lo = 0, hi = count;  // last item that starts at or before `begin`
   while (hi - lo > 1) {
     const int64_t mid = (lo + hi) / 2;
@@ -72,7 +73,8 @@ void sgd(const SgdArgs& a) {
   parallel_for(a.units, grain_for(a.units, a.count), [&](int64_t begin, int64_t end) {
     for_items(a.items, a.count, begin, end, [&](const OptimItem& item, int64_t from, int64_t to) {
       visit_pair("sgd", item.dtype, item.state_dtype, [&]<class T, class S>() {
-        a.momentum != 0 ? sgd_run<T, S, true>(a, item, from, to) : sgd_run<T, S, false>(a, item, from, to);
+        a.momentum != 0 ? sgd_run<T, S, true>(a, item, from, to)
+                        : sgd_run<T, S, false>(a, item, from, to);
       });
     });
   });
@@ -87,7 +89,8 @@ void adam_run(const AdamArgs& a, const OptimItem& item, int64_t begin, int64_t e
   S *m = static_cast<S*>(item.state[0]) + begin, *v = static_cast<S*>(item.state[1]) + begin;
   S* vmax = kAmsgrad ? static_cast<S*>(item.state[2]) + begin : nullptr;
   const V decay(static_cast<A>(a.decoupled ? 1.0 - a.lr * a.weight_decay : a.weight_decay));
-  const V toward(static_cast<A>(1.0 - a.beta1)), beta2(static_cast<A>(a.beta2)), fresh(static_cast<A>(1.0 - a.beta2));
+  const V toward(static_cast<A>(1.0 - a.beta1)), beta2(static_cast<A>(a.beta2)),
+      fresh(static_cast<A>(1.0 - a.beta2));
   const V step(static_cast<A>(-item.a)), scale(static_cast<A>(item.b)), eps(static_cast<A>(a.eps));
   const bool decays = a.weight_decay != 0;
   for_vectors<V>(end - begin, [&]<bool kFull>(int64_t i, int64_t n) {
@@ -117,13 +120,15 @@ void adam(const AdamArgs& a) {
   parallel_for(a.units, grain_for(a.units, a.count), [&](int64_t begin, int64_t end) {
     for_items(a.items, a.count, begin, end, [&](const OptimItem& item, int64_t from, int64_t to) {
       visit_pair("adam", item.dtype, item.state_dtype, [&]<class T, class S>() {
-        a.amsgrad ? adam_run<T, S, true>(a, item, from, to) : adam_run<T, S, false>(a, item, from, to);
+        a.amsgrad ? adam_run<T, S, true>(a, item, from, to)
+                  : adam_run<T, S, false>(a, item, from, to);
       });
     });
   });
 }
 
-// ---- norms of lists --------------------------------------------------------------------------------
+// ---- norms of lists
+// --------------------------------------------------------------------------------
 
 TERCEL_INLINE void add_squares(const VecF& x, VecD* lo, VecD* hi) {
   const VecD a = to_double_lo(x), b = to_double_hi(x);
@@ -142,11 +147,15 @@ double unit_norm(const T* x, int64_t n, double p) {
   using V = Vec<acc_t<T>>;
   VecD lo(0.0), hi(0.0);
   if (p == 2.0) {
-    for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) { add_squares(load<kFull, V>(x + i, k), &lo, &hi); });
+    for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+      add_squares(load<kFull, V>(x + i, k), &lo, &hi);
+    });
     return sum(lo + hi);
   }
   if (p == 1.0) {
-    for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) { add_values(simd::abs(load<kFull, V>(x + i, k)), &lo, &hi); });
+    for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+      add_values(simd::abs(load<kFull, V>(x + i, k)), &lo, &hi);
+    });
     return sum(lo + hi);
   }
   double s = 0;
@@ -174,7 +183,8 @@ void foreach_norm(const ForeachNormArgs& a) {
       visit<TERCEL_FLOATS>(item.dtype, "_foreach_norm", [&]<class T>() {
         const T* x = static_cast<const T*>(item.grad);
         for (int64_t i = from; i < to; i += kOptimUnit) {
-          a.partial[item.first_unit + i / kOptimUnit] = unit_norm(x + i, to - i < kOptimUnit ? to - i : kOptimUnit, a.p);
+          a.partial[item.first_unit + i / kOptimUnit] =
+              unit_norm(x + i, to - i < kOptimUnit ? to - i : kOptimUnit, a.p);
         }
       });
     });

@@ -1,8 +1,8 @@
 // Kernel contracts of the fused multi-tensor optimizers.
 //
-// A list of tensors is one range of units of kOptimUnit elements (every tensor starts a new unit), cut
-// into tasks; nothing is allocated. All buffers of an item are dense with the same order of elements.
-// Arithmetic in A (float32; float64 for float64), one rounding per stored value.
+// A list of tensors is one range of units of kOptimUnit elements (every tensor starts a new unit),
+// cut into tasks; nothing is allocated. All buffers of an item are dense with the same order of
+// elements. Arithmetic in A (float32; float64 for float64), one rounding per stored value.
 #pragma once
 
 #include <stdint.h>
@@ -21,7 +21,8 @@ struct OptimItem {
   void* state[3];  // SGD: momentum buffer; Adam: exp_avg, exp_avg_sq, max_exp_avg_sq
   int64_t numel;
   int64_t first_unit;
-  double a, b;  // SGD: a = 1 on the first step; Adam: a = lr / (1 - beta1^t), b = 1 / sqrt(1 - beta2^t)
+  double a,
+      b;  // SGD: a = 1 on the first step; Adam: a = lr / (1 - beta1^t), b = 1 / sqrt(1 - beta2^t)
   DType dtype, state_dtype;
 };
 

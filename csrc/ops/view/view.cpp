@@ -1,5 +1,5 @@
-// View operations: geometry is computed by small pure functions, so that the backward node can evaluate
-// the same view on a contiguous gradient.
+// View operations: geometry is computed by small pure functions, so that the backward node can
+// evaluate the same view on a contiguous gradient.
 #include "ops/view/view.h"
 
 #include <algorithm>
@@ -39,7 +39,8 @@ Tensor window(const Tensor& t, const char* node_name, F&& geometry) {
   if (grad_needed(t)) {
     const Geometry base = contiguous_geometry(t.shape());
     const Geometry w = geometry(base);
-    set_history(y, make_node<WindowNode>({&t}, node_name, base.shape, base.strides, w.strides, w.offset));
+    set_history(
+        y, make_node<WindowNode>({&t}, node_name, base.shape, base.strides, w.strides, w.offset));
   }
   return y;
 }
@@ -70,7 +71,8 @@ struct AsStridedAdjointNode final : Node {
   TensorList backward(const TensorList& g) override {
     // g has the base's shape; lay it out like the base so that the view's strides apply.
     Tensor dense = g[0];
-    if (dense.strides() != base_strides) dense = as_strided_adjoint(dense, dense.shape(), base_strides, base_strides, 0);
+    if (dense.strides() != base_strides)
+      dense = as_strided_adjoint(dense, dense.shape(), base_strides, base_strides, 0);
     return {as_strided(dense, shape, strides, dense.offset() + offset)};
   }
 };
@@ -92,8 +94,8 @@ bool view_strides(const Tensor& t, const Shape& shape, Strides* out) {
     *out = contiguous_strides(shape);
     return true;
   }
-  // Walk both shapes from the back, matching groups of old dims that are contiguous among themselves
-  // with groups of new dims of the same size.
+  // Walk both shapes from the back, matching groups of old dims that are contiguous among
+  // themselves with groups of new dims of the same size.
   int j = shape.size() - 1;
   int64_t group = 1, filled = 1;
   const int n = t.dim();
@@ -136,29 +138,35 @@ Shape infer_shape(const Shape& shape, int64_t numel, const char* op) {
   }
   Shape out = shape;
   if (inferred >= 0) {
-    TERCEL_CHECK(known != 0, Shape, op, ": -1 is ambiguous in ", shape, " for a tensor of ", numel, " elements");
-    TERCEL_CHECK(numel % known == 0, Shape, op, ": shape ", shape, " does not fit ", numel, " elements");
+    TERCEL_CHECK(known != 0, Shape, op, ": -1 is ambiguous in ", shape, " for a tensor of ", numel,
+                 " elements");
+    TERCEL_CHECK(numel % known == 0, Shape, op, ": shape ", shape, " does not fit ", numel,
+                 " elements");
     out[inferred] = numel / known;
   } else {
-    TERCEL_CHECK(known == numel, Shape, op, ": shape ", shape, " does not fit ", numel, " elements");
+    TERCEL_CHECK(known == numel, Shape, op, ": shape ", shape, " does not fit ", numel,
+                 " elements");
   }
   return out;
 }
 
 Tensor as_strided(const Tensor& t, const Shape& shape, const Strides& strides, int64_t offset) {
-  TERCEL_CHECK(shape.size() == strides.size(), Shape, "as_strided: expected as many strides as sizes, got ", shape,
-               " and ", strides);
+  TERCEL_CHECK(shape.size() == strides.size(), Shape,
+               "as_strided: expected as many strides as sizes, got ", shape, " and ", strides);
   checked_numel(shape, "as_strided");
-  for (int64_t s : strides) TERCEL_CHECK(s >= 0, Value, "as_strided: strides must not be negative, got ", strides);
+  for (int64_t s : strides)
+    TERCEL_CHECK(s >= 0, Value, "as_strided: strides must not be negative, got ", strides);
   TERCEL_CHECK(offset >= 0, Value, "as_strided: storage_offset must not be negative, got ", offset);
   const int64_t span = span_of(shape, strides, "as_strided");
   const int64_t available = t.storage()->nbytes() / t.itemsize();
-  TERCEL_CHECK(span == 0 || checked_add(offset, span, "as_strided") <= available, Value, "as_strided: sizes ", shape,
-               ", strides ", strides, " and offset ", offset, " reach outside the storage of ", available, " elements");
+  TERCEL_CHECK(span == 0 || checked_add(offset, span, "as_strided") <= available, Value,
+               "as_strided: sizes ", shape, ", strides ", strides, " and offset ", offset,
+               " reach outside the storage of ", available, " elements");
   Tensor y = make_view(t, shape, strides, offset);
   if (grad_needed(t)) {
     TERCEL_CHECK(!has_internal_overlap(t), NotImplemented,
-                 "as_strided: no gradient for a base whose elements share memory (expanded); clone() it first");
+                 "as_strided: no gradient for a base whose elements share memory (expanded); "
+                 "clone() it first");
     set_history(y, make_node<WindowNode>({&t}, "AsStridedBackward", t.shape(), t.strides(), strides,
                                          offset - t.offset()));
   }
@@ -167,8 +175,8 @@ Tensor as_strided(const Tensor& t, const Shape& shape, const Strides& strides, i
 
 Tensor as_strided_adjoint(const Tensor& g, const Shape& base_shape, const Strides& base_strides,
                           const Strides& strides, int64_t offset) {
-  // The view may lie before or beyond the base's own span when as_strided left it; those parts of the
-  // gradient belong to no element of the base, but need room.
+  // The view may lie before or beyond the base's own span when as_strided left it; those parts of
+  // the gradient belong to no element of the base, but need room.
   const int64_t base_span = span_of(base_shape, base_strides, "as_strided");
   const int64_t view_span = span_of(g.shape(), strides, "as_strided");
   const int64_t lead = offset < 0 ? -offset : 0;
@@ -200,8 +208,9 @@ Tensor view(const Tensor& t, const Shape& shape) {
   if (t.is_contiguous()) {
     strides = contiguous_strides(target);
   } else {
-    TERCEL_CHECK(view_strides(t, target, &strides), Runtime, "view: a tensor of shape ", t.shape(), " and strides ",
-                 t.strides(), " cannot be viewed as ", target, " without a copy; use reshape()");
+    TERCEL_CHECK(view_strides(t, target, &strides), Runtime, "view: a tensor of shape ", t.shape(),
+                 " and strides ", t.strides(), " cannot be viewed as ", target,
+                 " without a copy; use reshape()");
   }
   Tensor y = make_view(t, target, strides, t.offset());
   if (grad_needed(t)) {
@@ -224,13 +233,13 @@ Tensor view_dtype(const Tensor& t, DType dtype) {
                  dtype_name(t.dtype()), " as ", dtype_name(dtype));
     const int last = t.dim() - 1;
     const int64_t bytes = checked_mul(shape[last], from, "view");
-    TERCEL_CHECK(bytes % to == 0 && offset * from % to == 0, Runtime, "view: the last dimension (", bytes,
-                 " bytes) is not a multiple of the size of ", dtype_name(dtype));
+    TERCEL_CHECK(bytes % to == 0 && offset * from % to == 0, Runtime, "view: the last dimension (",
+                 bytes, " bytes) is not a multiple of the size of ", dtype_name(dtype));
     shape[last] = bytes / to;
     offset = offset * from / to;
     for (int i = 0; i < last; ++i) {
-      TERCEL_CHECK(strides[i] * from % to == 0, Runtime, "view: stride ", strides[i], " of dimension ", i,
-                   " is not a multiple of the size of ", dtype_name(dtype));
+      TERCEL_CHECK(strides[i] * from % to == 0, Runtime, "view: stride ", strides[i],
+                   " of dimension ", i, " is not a multiple of the size of ", dtype_name(dtype));
       strides[i] = strides[i] * from / to;
     }
   }
@@ -248,7 +257,8 @@ Tensor reshape(const Tensor& t, const Shape& shape) {
 }
 
 Tensor flatten(const Tensor& t, int64_t start, int64_t end) {
-  const int a = normalize_dim(start, t.dim(), "flatten"), b = normalize_dim(end, t.dim(), "flatten");
+  const int a = normalize_dim(start, t.dim(), "flatten"),
+            b = normalize_dim(end, t.dim(), "flatten");
   TERCEL_CHECK(a <= b, Value, "flatten: start_dim ", start, " comes after end_dim ", end);
   if (t.dim() == 0) return reshape(t, {1});
   if (a == b) return t;
@@ -275,7 +285,8 @@ Tensor unflatten(const Tensor& t, int64_t dim, const Shape& sizes) {
 
 Tensor permute(const Tensor& t, const Dims& dims) {
   const int n = t.dim();
-  TERCEL_CHECK(dims.size() == n, Shape, "permute: expected ", n, " dims for shape ", t.shape(), ", got ", dims);
+  TERCEL_CHECK(dims.size() == n, Shape, "permute: expected ", n, " dims for shape ", t.shape(),
+               ", got ", dims);
   dims_mask(dims, n, "permute");
   Shape shape;
   Strides strides;
@@ -296,7 +307,8 @@ Tensor permute(const Tensor& t, const Dims& dims) {
 }
 
 Tensor transpose(const Tensor& t, int64_t dim0, int64_t dim1) {
-  const int a = normalize_dim(dim0, t.dim(), "transpose"), b = normalize_dim(dim1, t.dim(), "transpose");
+  const int a = normalize_dim(dim0, t.dim(), "transpose"),
+            b = normalize_dim(dim1, t.dim(), "transpose");
   Dims dims = Dims::filled(t.dim(), 0);
   for (int i = 0; i < t.dim(); ++i) dims[i] = i;
   if (t.dim() > 0) std::swap(dims[a], dims[b]);
@@ -321,9 +333,15 @@ Tensor reverse_dims(const Tensor& t) {
 
 Tensor movedim(const Tensor& t, const Dims& source, const Dims& destination) {
   const int n = t.dim();
-  TERCEL_CHECK(source.size() == destination.size(), Value, "movedim: expected as many destinations as sources, got ",
-               source, " and ", destination);
-  if (source.empty()) return permute(t, [&] { Dims d; for (int i = 0; i < n; ++i) d.push_back(i); return d; }());
+  TERCEL_CHECK(source.size() == destination.size(), Value,
+               "movedim: expected as many destinations as sources, got ", source, " and ",
+               destination);
+  if (source.empty())
+    return permute(t, [&] {
+      Dims d;
+      for (int i = 0; i < n; ++i) d.push_back(i);
+      return d;
+    }());
   uint32_t from = dims_mask(source, n, "movedim");
   dims_mask(destination, n, "movedim");
   Dims order = Dims::filled(n, -1);
@@ -341,12 +359,14 @@ Tensor movedim(const Tensor& t, const Dims& source, const Dims& destination) {
 
 Tensor expand(const Tensor& t, const Shape& shape) {
   const int lead = shape.size() - t.dim();
-  TERCEL_CHECK(lead >= 0, Shape, "expand: ", shape, " has fewer dimensions than the tensor's shape ", t.shape());
+  TERCEL_CHECK(lead >= 0, Shape, "expand: ", shape,
+               " has fewer dimensions than the tensor's shape ", t.shape());
   Shape target = shape;
   Strides strides = Dims::filled(shape.size(), 0);
   for (int i = 0; i < shape.size(); ++i) {
     if (i < lead) {
-      TERCEL_CHECK(shape[i] >= 0, Shape, "expand: a new leading dimension cannot be -1 or negative, got ", shape);
+      TERCEL_CHECK(shape[i] >= 0, Shape,
+                   "expand: a new leading dimension cannot be -1 or negative, got ", shape);
       continue;
     }
     const int64_t have = t.size(i - lead);
@@ -354,8 +374,8 @@ Tensor expand(const Tensor& t, const Shape& shape) {
       target[i] = have;
       strides[i] = t.stride(i - lead);
     } else {
-      TERCEL_CHECK(have == 1 && shape[i] >= 0, Shape, "expand: shape ", t.shape(), " cannot be expanded to ", shape,
-                   ": dimension ", i, " has size ", have);
+      TERCEL_CHECK(have == 1 && shape[i] >= 0, Shape, "expand: shape ", t.shape(),
+                   " cannot be expanded to ", shape, ": dimension ", i, " has size ", have);
     }
   }
   checked_numel(target, "expand");
@@ -416,11 +436,12 @@ Tensor unsqueeze(const Tensor& t, int64_t dim) {
 }
 
 Tensor select(const Tensor& t, int64_t dim, int64_t index) {
-  TERCEL_CHECK(t.dim() > 0, Index, "select: a 0-d tensor cannot be indexed; use item() for its value");
+  TERCEL_CHECK(t.dim() > 0, Index,
+               "select: a 0-d tensor cannot be indexed; use item() for its value");
   const int d = normalize_dim(dim, t.dim(), "select");
   const int64_t size = t.size(d);
-  TERCEL_CHECK(index >= -size && index < size, Index, "select: index ", index, " is out of range for dimension ", d,
-               " with size ", size);
+  TERCEL_CHECK(index >= -size && index < size, Index, "select: index ", index,
+               " is out of range for dimension ", d, " with size ", size);
   const int64_t i = index < 0 ? index + size : index;
   return window(t, "SelectBackward", [&](Geometry g) {
     g.offset += i * g.strides[d];
@@ -430,7 +451,8 @@ Tensor select(const Tensor& t, int64_t dim, int64_t index) {
   });
 }
 
-Tensor slice(const Tensor& t, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step) {
+Tensor slice(const Tensor& t, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end,
+             int64_t step) {
   TERCEL_CHECK(t.dim() > 0, Index, "slice: a 0-d tensor cannot be sliced");
   TERCEL_CHECK(step > 0, Value, "slice: step must be positive, got ", step);
   const int d = normalize_dim(dim, t.dim(), "slice");
@@ -455,9 +477,11 @@ Tensor narrow(const Tensor& t, int64_t dim, int64_t start, int64_t length) {
   const int d = normalize_dim(dim, t.dim(), "narrow");
   const int64_t size = t.size(d);
   TERCEL_CHECK(length >= 0, Value, "narrow: length must not be negative, got ", length);
-  TERCEL_CHECK(start >= -size && start <= size, Index, "narrow: start ", start, " is out of range for size ", size);
+  TERCEL_CHECK(start >= -size && start <= size, Index, "narrow: start ", start,
+               " is out of range for size ", size);
   const int64_t a = start < 0 ? start + size : start;
-  TERCEL_CHECK(length <= size - a, Value, "narrow: start ", a, " + length ", length, " exceeds dimension size ", size);
+  TERCEL_CHECK(length <= size - a, Value, "narrow: start ", a, " + length ", length,
+               " exceeds dimension size ", size);
   return slice(t, d, a, a + length);
 }
 
@@ -482,7 +506,8 @@ TensorList split_sizes(const Tensor& t, const Dims& sizes, int64_t dim) {
 TensorList split(const Tensor& t, int64_t size, int64_t dim) {
   TERCEL_CHECK(t.dim() > 0, Shape, "split: a 0-d tensor cannot be split");
   const int d = normalize_dim(dim, t.dim(), "split");
-  TERCEL_CHECK(size > 0 || (size == 0 && t.size(d) == 0), Value, "split: split_size must be positive, got ", size);
+  TERCEL_CHECK(size > 0 || (size == 0 && t.size(d) == 0), Value,
+               "split: split_size must be positive, got ", size);
   TensorList out;
   if (t.size(d) == 0) return {narrow(t, d, 0, 0)};
   for (int64_t at = 0; at < t.size(d); at += std::min(size, t.size(d) - at)) {
@@ -538,8 +563,10 @@ TensorList unbind(const Tensor& t, int64_t dim) {
 }
 
 Tensor diagonal(const Tensor& t, int64_t offset, int64_t dim1, int64_t dim2) {
-  TERCEL_CHECK(t.dim() >= 2, Shape, "diagonal: expected at least 2 dimensions, got shape ", t.shape());
-  const int a = normalize_dim(dim1, t.dim(), "diagonal"), b = normalize_dim(dim2, t.dim(), "diagonal");
+  TERCEL_CHECK(t.dim() >= 2, Shape, "diagonal: expected at least 2 dimensions, got shape ",
+               t.shape());
+  const int a = normalize_dim(dim1, t.dim(), "diagonal"),
+            b = normalize_dim(dim2, t.dim(), "diagonal");
   TERCEL_CHECK(a != b, Value, "diagonal: dim1 and dim2 must differ, both are ", a);
   const int64_t rows = t.size(a), cols = t.size(b);
   int64_t length = 0;
@@ -561,7 +588,8 @@ Tensor diagonal(const Tensor& t, int64_t offset, int64_t dim1, int64_t dim2) {
 Tensor unfold(const Tensor& t, int64_t dim, int64_t size, int64_t step) {
   const int d = normalize_dim(dim, t.dim(), "unfold");
   const int64_t extent = t.dim() == 0 ? 1 : t.size(d);
-  TERCEL_CHECK(size >= 0 && size <= extent, Value, "unfold: size must be 0 to ", extent, " (dimension ", d, "), got ", size);
+  TERCEL_CHECK(size >= 0 && size <= extent, Value, "unfold: size must be 0 to ", extent,
+               " (dimension ", d, "), got ", size);
   TERCEL_CHECK(step > 0, Value, "unfold: step must be positive, got ", step);
   if (t.dim() == 0) return size == 0 ? slice(unsqueeze(t, 0), 0, 0, 0) : unsqueeze(t, 0);
   return window(t, "UnfoldBackward", [&](Geometry g) {

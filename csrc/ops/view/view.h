@@ -1,7 +1,7 @@
 // Views: tensors that share storage with their input. No data moves; only reshape may copy.
 //
-// Errors: ShapeError for sizes that do not fit, IndexError for dims out of range. Cost: one tensor header.
-// Gradients: the adjoint of each view; all are differentiable any number of times.
+// Errors: ShapeError for sizes that do not fit, IndexError for dims out of range. Cost: one tensor
+// header. Gradients: the adjoint of each view; all are differentiable any number of times.
 #pragma once
 
 #include <optional>
@@ -36,7 +36,8 @@ Tensor unsqueeze(const Tensor& t, int64_t dim);
 
 Tensor select(const Tensor& t, int64_t dim, int64_t index);
 // Python slice semantics: negative and out-of-range bounds are clamped; step >= 1.
-Tensor slice(const Tensor& t, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end, int64_t step = 1);
+Tensor slice(const Tensor& t, int64_t dim, std::optional<int64_t> start, std::optional<int64_t> end,
+             int64_t step = 1);
 Tensor narrow(const Tensor& t, int64_t dim, int64_t start, int64_t length);
 TensorList split(const Tensor& t, int64_t size, int64_t dim = 0);
 TensorList split_sizes(const Tensor& t, const Dims& sizes, int64_t dim = 0);

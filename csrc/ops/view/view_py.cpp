@@ -9,21 +9,26 @@ namespace {
 
 using OptionalInt = std::optional<int64_t>;
 
-Tensor squeeze_any(const Tensor& t, const std::optional<Dims>& dim) { return dim ? squeeze(t, *dim) : squeeze(t); }
+Tensor squeeze_any(const Tensor& t, const std::optional<Dims>& dim) {
+  return dim ? squeeze(t, *dim) : squeeze(t);
+}
 
 TensorList split_any(const Tensor& t, const py::object& size_or_sections, int64_t dim) {
-  if (py::isinstance<py::int_>(size_or_sections)) return split(t, size_or_sections.cast<int64_t>(), dim);
+  if (py::isinstance<py::int_>(size_or_sections))
+    return split(t, size_or_sections.cast<int64_t>(), dim);
   return split_sizes(t, size_or_sections.cast<Dims>(), dim);
 }
 
 TensorList tensor_split_any(const Tensor& t, const py::object& indices_or_sections, int64_t dim) {
-  if (py::isinstance<py::int_>(indices_or_sections)) return tensor_split(t, indices_or_sections.cast<int64_t>(), dim);
+  if (py::isinstance<py::int_>(indices_or_sections))
+    return tensor_split(t, indices_or_sections.cast<int64_t>(), dim);
   return tensor_split_at(t, indices_or_sections.cast<Dims>(), dim);
 }
 
 // Replaces the geometry of `self` by that of a view of it.
 Tensor& become(Tensor& self, const Tensor& view, const char* op) {
-  TERCEL_CHECK(!self.requires_grad(), NotImplemented, op, ": not provided for tensors that require grad; use the version without _");
+  TERCEL_CHECK(!self.requires_grad(), NotImplemented, op,
+               ": not provided for tensors that require grad; use the version without _");
   self.impl()->set_geometry(view.storage(), view.offset(), view.shape(), view.strides());
   return self;
 }
@@ -31,32 +36,49 @@ Tensor& become(Tensor& self, const Tensor& view, const char* op) {
 }  // namespace
 
 void bind_view(Binder& b) {
-  b.method("view",
-           [](const Tensor& t, const py::args& args) {
-             DType dtype;
-             if (args.size() == 1 && dtype_from_object(args[0].ptr(), &dtype)) return view_dtype(t, dtype);
-             return view(t, dims_from_args(args, "view"));
-           },
-           "view(*sizes) or view(dtype): same memory, other shape (one size may be -1) or dtype.\n\nRaises RuntimeError if the "
-           "strides do not allow it without a copy; see reshape().");
-  b.method("view_as", [](const Tensor& t, const Tensor& other) { return view(t, other.shape()); }, py::arg("other"),
-           "view with the shape of `other`.");
-  b.method("reshape", [](const Tensor& t, const py::args& args) { return reshape(t, dims_from_args(args, "reshape")); },
-           "reshape(*sizes): a view if the strides allow it, else a copy. One size may be -1.");
-  b.function("reshape", &reshape, py::arg("input"), py::arg("shape"),
-             "Same elements in another shape; one size may be -1. A view if possible, else a copy.");
-  b.method("reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); }, py::arg("other"),
-           "reshape to the shape of `other`.");
+  b.method(
+      "view",
+      [](const Tensor& t, const py::args& args) {
+        DType dtype;
+        if (args.size() == 1 && dtype_from_object(args[0].ptr(), &dtype))
+          return view_dtype(t, dtype);
+        return view(t, dims_from_args(args, "view"));
+      },
+      "view(*sizes) or view(dtype): same memory, other shape (one size may be -1) or "
+      "dtype.\n\nRaises RuntimeError if the "
+      "strides do not allow it without a copy; see reshape().");
+  b.method(
+      "view_as", [](const Tensor& t, const Tensor& other) { return view(t, other.shape()); },
+      py::arg("other"), "view with the shape of `other`.");
+  b.method(
+      "reshape",
+      [](const Tensor& t, const py::args& args) {
+        return reshape(t, dims_from_args(args, "reshape"));
+      },
+      "reshape(*sizes): a view if the strides allow it, else a copy. One size may be -1.");
+  b.function(
+      "reshape", &reshape, py::arg("input"), py::arg("shape"),
+      "Same elements in another shape; one size may be -1. A view if possible, else a copy.");
+  b.method(
+      "reshape_as", [](const Tensor& t, const Tensor& other) { return reshape(t, other.shape()); },
+      py::arg("other"), "reshape to the shape of `other`.");
   b.both("flatten", &flatten, py::arg("input"), py::arg("start_dim") = 0, py::arg("end_dim") = -1,
          "Merges the dimensions start_dim..end_dim into one.");
-  b.both("ravel", [](const Tensor& t) { return reshape(t, {-1}); }, py::arg("input"), "The elements as a 1-d tensor.");
+  b.both(
+      "ravel", [](const Tensor& t) { return reshape(t, {-1}); }, py::arg("input"),
+      "The elements as a 1-d tensor.");
   b.both("unflatten", &unflatten, py::arg("input"), py::arg("dim"), py::arg("sizes"),
          "Splits dimension `dim` into `sizes` (one may be -1).");
   b.function("permute", &permute, py::arg("input"), py::arg("dims"), "Reorders the dimensions.");
-  b.method("permute", [](const Tensor& t, const py::args& args) { return permute(t, dims_from_args(args, "permute")); },
-           "permute(*dims): reorders the dimensions.");
+  b.method(
+      "permute",
+      [](const Tensor& t, const py::args& args) {
+        return permute(t, dims_from_args(args, "permute"));
+      },
+      "permute(*dims): reorders the dimensions.");
   for (const char* name : {"transpose", "swapaxes", "swapdims"}) {
-    b.both(name, &transpose, py::arg("input"), py::arg("dim0"), py::arg("dim1"), "Swaps two dimensions.");
+    b.both(name, &transpose, py::arg("input"), py::arg("dim0"), py::arg("dim1"),
+           "Swaps two dimensions.");
   }
   b.both("t", &t_, py::arg("input"), "Transpose of a matrix; vectors and scalars unchanged.");
   b.both("adjoint", &mT, py::arg("input"), "Swaps the last two dimensions.");
@@ -64,53 +86,81 @@ void bind_view(Binder& b) {
     b.both(name, &movedim, py::arg("input"), py::arg("source"), py::arg("destination"),
            "Moves the dimensions `source` to the positions `destination`.");
   }
-  b.method("expand", [](const Tensor& t, const py::args& args) { return expand(t, dims_from_args(args, "expand")); },
-           "expand(*sizes): broadcast view; -1 keeps a size. Several elements then share memory.");
-  b.method("expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); }, py::arg("other"),
-           "expand to the shape of `other`.");
-  b.both("broadcast_to", &expand, py::arg("input"), py::arg("size"), "Broadcast view of the given shape.");
+  b.method(
+      "expand",
+      [](const Tensor& t, const py::args& args) {
+        return expand(t, dims_from_args(args, "expand"));
+      },
+      "expand(*sizes): broadcast view; -1 keeps a size. Several elements then share memory.");
+  b.method(
+      "expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
+      py::arg("other"), "expand to the shape of `other`.");
+  b.both("broadcast_to", &expand, py::arg("input"), py::arg("size"),
+         "Broadcast view of the given shape.");
   b.both("squeeze", squeeze_any, py::arg("input"), py::arg("dim") = py::none(),
          "Drops dimensions of size 1 (all, or those in `dim`).");
-  b.both("unsqueeze", &unsqueeze, py::arg("input"), py::arg("dim"), "Inserts a dimension of size 1 at `dim`.");
-  b.method("squeeze_", [](Tensor t, const std::optional<Dims>& dim) { return become(t, squeeze_any(t, dim), "squeeze_"); },
-           py::arg("dim") = py::none(), "In-place squeeze.");
-  b.method("unsqueeze_", [](Tensor t, int64_t dim) { return become(t, unsqueeze(t, dim), "unsqueeze_"); }, py::arg("dim"),
-           "In-place unsqueeze.");
-  b.method("transpose_",
-           [](Tensor t, int64_t dim0, int64_t dim1) { return become(t, transpose(t, dim0, dim1), "transpose_"); },
-           py::arg("dim0"), py::arg("dim1"), "In-place transpose.");
+  b.both("unsqueeze", &unsqueeze, py::arg("input"), py::arg("dim"),
+         "Inserts a dimension of size 1 at `dim`.");
+  b.method(
+      "squeeze_",
+      [](Tensor t, const std::optional<Dims>& dim) {
+        return become(t, squeeze_any(t, dim), "squeeze_");
+      },
+      py::arg("dim") = py::none(), "In-place squeeze.");
+  b.method(
+      "unsqueeze_",
+      [](Tensor t, int64_t dim) { return become(t, unsqueeze(t, dim), "unsqueeze_"); },
+      py::arg("dim"), "In-place unsqueeze.");
+  b.method(
+      "transpose_",
+      [](Tensor t, int64_t dim0, int64_t dim1) {
+        return become(t, transpose(t, dim0, dim1), "transpose_");
+      },
+      py::arg("dim0"), py::arg("dim1"), "In-place transpose.");
   b.method("t_", [](Tensor t) { return become(t, t_(t), "t_"); }, "In-place t().");
-  b.both("select", &select, py::arg("input"), py::arg("dim"), py::arg("index"), "View at `index` along `dim`; drops the dimension.");
+  b.both("select", &select, py::arg("input"), py::arg("dim"), py::arg("index"),
+         "View at `index` along `dim`; drops the dimension.");
   b.both("narrow", &narrow, py::arg("input"), py::arg("dim"), py::arg("start"), py::arg("length"),
          "View of `length` elements from `start` along `dim`.");
-  b.both("split", split_any, py::arg("input"), py::arg("split_size_or_sections"), py::arg("dim") = 0,
-         "Views of `split_size` elements (the last may be shorter), or of the listed sizes, along `dim`.");
-  b.both("split_with_sizes", &split_sizes, py::arg("input"), py::arg("split_sizes"), py::arg("dim") = 0,
-         "Views of the listed sizes along `dim`.");
-  b.both("chunk", &chunk, py::arg("input"), py::arg("chunks"), py::arg("dim") = 0, "At most `chunks` views of equal size along `dim`.");
-  b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg("indices_or_sections"), py::arg("dim") = 0,
+  b.both("split", split_any, py::arg("input"), py::arg("split_size_or_sections"),
+         py::arg("dim") = 0,
+         "Views of `split_size` elements (the last may be shorter), or of the listed sizes, along "
+         "`dim`.");
+  b.both("split_with_sizes", &split_sizes, py::arg("input"), py::arg("split_sizes"),
+         py::arg("dim") = 0, "Views of the listed sizes along `dim`.");
+  b.both("chunk", &chunk, py::arg("input"), py::arg("chunks"), py::arg("dim") = 0,
+         "At most `chunks` views of equal size along `dim`.");
+  b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg("indices_or_sections"),
+         py::arg("dim") = 0,
          "Views along `dim`: that many nearly equal ones, or cut at the listed indices.");
   b.both("unbind", &unbind, py::arg("input"), py::arg("dim") = 0, "All slices along `dim`.");
-  b.both("diagonal", &diagonal, py::arg("input"), py::arg("offset") = 0, py::arg("dim1") = 0, py::arg("dim2") = 1,
-         "View of a diagonal of two dimensions, as a new last dimension.");
+  b.both("diagonal", &diagonal, py::arg("input"), py::arg("offset") = 0, py::arg("dim1") = 0,
+         py::arg("dim2") = 1, "View of a diagonal of two dimensions, as a new last dimension.");
   b.method("unfold", &unfold, py::arg("dimension"), py::arg("size"), py::arg("step"),
-           "Sliding windows of `size` every `step` along a dimension, as a new last dimension (a view).");
+           "Sliding windows of `size` every `step` along a dimension, as a new last dimension (a "
+           "view).");
   auto strided = [](const Tensor& t, const Dims& size, const Dims& stride, OptionalInt offset) {
     return as_strided(t, size, stride, offset.value_or(t.offset()));
   };
-  b.both("as_strided", strided, py::arg("input"), py::arg("size"), py::arg("stride"), py::arg("storage_offset") = py::none(),
-         "View of the storage with explicit sizes and strides (elements); it must stay inside the storage.");
-  b.both("detach", [](const Tensor& t) { return t.detach(); }, py::arg("input"), "The same values without history.");
-  b.method("detach_",
-           [](Tensor t) {
-             if (t.impl()->autograd) {
-               TERCEL_CHECK(!t.is_view(), Runtime, "detach_: views cannot be detached in place; use detach()");
-               t.impl()->autograd->grad_fn.reset();
-               t.impl()->autograd->requires_grad = false;
-             }
-             return t;
-           },
-           "Drops the history of this tensor.");
+  b.both("as_strided", strided, py::arg("input"), py::arg("size"), py::arg("stride"),
+         py::arg("storage_offset") = py::none(),
+         "View of the storage with explicit sizes and strides (elements); it must stay inside the "
+         "storage.");
+  b.both(
+      "detach", [](const Tensor& t) { return t.detach(); }, py::arg("input"),
+      "The same values without history.");
+  b.method(
+      "detach_",
+      [](Tensor t) {
+        if (t.impl()->autograd) {
+          TERCEL_CHECK(!t.is_view(), Runtime,
+                       "detach_: views cannot be detached in place; use detach()");
+          t.impl()->autograd->grad_fn.reset();
+          t.impl()->autograd->requires_grad = false;
+        }
+        return t;
+      },
+      "Drops the history of this tensor.");
 }
 
 }  // namespace tercel

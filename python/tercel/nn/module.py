@@ -52,9 +52,11 @@ class Module(ModuleHooks, ModuleState, ModuleBase):
     _non_persistent_buffers_set: set[str]
     _version: int = 1
     call_super_init: bool = False
-    # Attribute reads of members are not typed: they may be parameters, buffers or modules.
+    # Calls go through the C++ base; attribute reads of members are not typed: they may be parameters,
+    # buffers or modules.
     if TYPE_CHECKING:
 
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
         def __getattr__(self, name: str) -> Any: ...
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
