@@ -125,10 +125,7 @@ struct CopySlices final : Node {
     grads[0] = out;
     return grads;
   }
-  void release_saved() override {
-    fn->release_saved();
-    fn->saved_released = true;
-  }
+  void release_saved() override { fn->release_saved(); }
 };
 
 Ref<Node> view_history(const Tensor& view, const Tensor& base) {
@@ -200,7 +197,6 @@ Tensor Tensor::detach() const { return make_alias(*this); }
 // ---------------------------------------------------------------------------------
 
 void Saved::save(const Tensor& t) {
-  saved_ = true;
   if (!t.defined()) return;
   version_ = t.version();
   Ref<Node> fn = t.grad_fn();
@@ -216,7 +212,6 @@ void Saved::save(const Tensor& t) {
 }
 
 void Saved::save_output(const Tensor& t, uint32_t index) {
-  saved_ = true;
   version_ = t.version();
   data_ = make_alias(t);
   output_index_ = index;

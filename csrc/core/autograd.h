@@ -104,7 +104,6 @@ class Node : public RefCounted {
   std::unique_ptr<NodeHooks> hooks;
   std::shared_ptr<std::string> where;  // anomaly mode: the Python line of the forward op
   uint64_t sequence;                   // creation order: later nodes run first
-  bool saved_released = false;
 
  protected:
   void destroy() override;  // iterative: chains of any length
@@ -131,7 +130,6 @@ class Saved {
   uint32_t version_ = 0;
   uint32_t output_index_ = 0;
   bool is_output_ = false;
-  bool saved_ = false;
 };
 
 struct AutogradMeta {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/half.h"
@@ -140,38 +141,7 @@ TERCEL_INLINE void visit(DType dtype, const char* op, F&& f) {
 
 // acc_t<T>: type in which values of T are computed and summed.
 template <class T>
-struct acc_impl {
-  using type = float;
-};
-template <>
-struct acc_impl<double> {
-  using type = double;
-};
-template <>
-struct acc_impl<int8_t> {
-  using type = int64_t;
-};
-template <>
-struct acc_impl<uint8_t> {
-  using type = int64_t;
-};
-template <>
-struct acc_impl<int16_t> {
-  using type = int64_t;
-};
-template <>
-struct acc_impl<int32_t> {
-  using type = int64_t;
-};
-template <>
-struct acc_impl<int64_t> {
-  using type = int64_t;
-};
-template <>
-struct acc_impl<bool> {
-  using type = int64_t;
-};
-template <class T>
-using acc_t = typename acc_impl<T>::type;
+using acc_t = std::conditional_t<std::is_same_v<T, double>, double,
+                                 std::conditional_t<std::is_integral_v<T>, int64_t, float>>;
 
 }  // namespace tercel

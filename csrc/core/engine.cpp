@@ -257,7 +257,6 @@ class Run {
     }
     if (!retain_ && !node.edges.empty()) {
       node.release_saved();
-      node.saved_released = true;
     }
     return out;
   }

@@ -4,13 +4,12 @@
 #include <vector>
 
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/matmul/matmul.h"
 #include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
-
-Tensor mul(const Tensor& a, const Tensor& b);  // ops/elementwise
 
 namespace {
 

@@ -1,13 +1,12 @@
 // linear and bilinear.
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
 #include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
-
-Tensor add(const Tensor& a, const Tensor& b);  // ops/elementwise
 
 namespace {
 

@@ -3,15 +3,13 @@
 
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/product.h"
 #include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
-
-Tensor add(const Tensor& a, const Tensor& b);  // ops/elementwise
-Tensor mul(const Tensor& a, const Tensor& b);
 
 namespace {
 
