@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.util
+import os
 import statistics
 import subprocess
 import sys
@@ -18,13 +19,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import report
 
-RSS = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+# getrusage would tell the peak of the parent too, from before exec.
+RSS = "print(next(line for line in open('/proc/self/status') if 'VmRSS' in line).split()[1])"
+
+
+# As an installed package is used: with compiled bytecode on disk.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run(code: str) -> tuple[float, str]:
     start = time.perf_counter()
     out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT
     ).stdout
     return time.perf_counter() - start, out.strip()
 
