@@ -6,17 +6,14 @@
 //     (and ptx.cuh), the Args header of their family, core/half.h, core/dtype.h. No std containers.
 //   * No inline asm and no intrinsics outside cuda/ptx.cuh.
 //   * A kernel is `__global__ void __launch_bounds__(T) name(args...)`, in an anonymous namespace
-//   or a
-//     template, started by
+//     or a template, started by
 //         launch(name<...>, grid, block, dynamic_shared_bytes, args...);
-//     on the calling thread's current stream. Errors are sticky: last_launch_error() of the
-//     runtime.
+//     on the calling thread's current stream. Errors: last_launch_error() of the runtime.
 //   * Shared memory: TERCEL_SHARED(float, red, 32);   TERCEL_SHARED_2D(float, tile, 32, 33);
 //     TERCEL_DYNAMIC_SHARED(buffer);  (unsigned char*, 1024-byte aligned). All of it starts as NaN
 //     bytes in the emulator.
-//   * Arguments are plain pointers, integers and PODs, by value. Element offsets are int64_t;
-//   indices
-//     inside a tile are int. gridDim.y and .z hold at most 65535: put long dims in x.
+//   * Arguments are plain pointers, integers and PODs, by value. Element offsets are int64_t,
+//     indices inside a tile are int. gridDim.y and .z hold at most 65535: put long dims in x.
 //   * Every thread of the block reaches every __syncthreads(); every lane that a mask names reaches
 //     the collective, from the same line. No warp-synchronous assumptions, no spin loops.
 //   * bf16, f16, f8e4m3, f8e5m2 are the library's own (core/half.h). Kernels convert with
@@ -51,8 +48,7 @@
 #define TERCEL_UNROLL
 #define TERCEL_EMULATED 1
 #include "emu/emulator.h"  // folder tests/cuda
-// A static local is one object per instantiation of a template, like the shared array it stands
-// for.
+// A static local is one object per instantiation of a template, as the shared array it stands for.
 #define TERCEL_SHARED(T, name, n) \
   static char name##_id;          \
   T* name = static_cast<T*>(emu::static_shared(&name##_id, sizeof(T) * (n), alignof(T)))
@@ -99,12 +95,11 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shared_bytes));
   }
-  kernel<<<grid, block, shared_bytes, current_stream()> > >(args...);
+  kernel<<<grid, block, shared_bytes, current_stream()>>>(args...);
 #endif
 }
 
-// ---- bits and conversions
-// ----------------------------------------------------------------------------
+// ---- bits and conversions ------------------------------------------------------------------
 
 TERCEL_INLINE float bits_to_float(uint32_t u) { return tercel::detail::bits_float(u); }
 TERCEL_INLINE uint32_t float_to_bits(float x) { return tercel::detail::float_bits(x); }
