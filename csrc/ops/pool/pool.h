@@ -38,6 +38,12 @@ std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int dims, const Tensor&
 Tensor lp_pool(int dims, const Tensor& x, double norm_type, const Dims& kernel_size,
                const Dims& stride = {}, bool ceil_mode = false);
 
+// Windows whose borders are random so that any output size is reached (Graham 2014): values and
+// their places. samples: [N, C, dims] (or [C, dims]) in [0, 1), one per plane and dim; none: drawn
+// from the default generator.
+std::pair<Tensor, Tensor> fractional_max_pool(int dims, const Tensor& x, const Dims& kernel_size,
+                                              const Dims& output_size, const Tensor& samples = {});
+
 // Writes x to the places `indices` of a plane of zeros; indices are range-checked.
 Tensor max_unpool(int dims, const Tensor& x, const Tensor& indices, const Dims& kernel_size,
                   const Dims& stride = {}, const Dims& padding = {0},

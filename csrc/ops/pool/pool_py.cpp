@@ -39,6 +39,49 @@ Dims adaptive_size(const AdaptiveSize& size, const char* op) {
   return out;
 }
 
+// One of output_size and output_ratio (a float or one per dim) gives the size.
+Dims fractional_size(const Tensor& x, int dims, const std::optional<Dims>& size,
+                     const py::object& ratio, const std::string& op) {
+  TERCEL_CHECK(size.has_value() == ratio.is_none(), Value, op,
+               ": expected exactly one of output_size and output_ratio");
+  if (size) return size->size() == 1 ? Dims::filled(dims, (*size)[0]) : *size;
+  const auto ratios = py::isinstance<py::sequence>(ratio)
+                          ? ratio.cast<std::vector<double>>()
+                          : std::vector<double>(dims, ratio.cast<double>());
+  TERCEL_CHECK(ratios.size() == size_t(dims) && x.dim() >= dims, Shape, op, ": expected ", dims,
+               " ratios and at least ", dims, " dimensions");
+  Dims out;
+  for (int i = 0; i < dims; ++i) {
+    TERCEL_CHECK(ratios[i] > 0 && ratios[i] < 1, Value, op,
+                 ": output_ratio must lie between 0 and 1, got ", ratios[i]);
+    out.push_back(int64_t(double(x.size(x.dim() - dims + i)) * ratios[i]));
+  }
+  return out;
+}
+
+template <int N>
+void bind_fractional(Binder& b, const char* name) {
+  b.function(
+      name,
+      [name](const Tensor& x, const Dims& kernel, const OptionalDims& size, const py::object& ratio,
+             bool return_indices, const std::optional<Tensor>& samples) -> py::object {
+        const Dims out = fractional_size(x, N, size, ratio, name);
+        const Dims k = kernel.size() == 1 ? Dims::filled(N, kernel[0]) : kernel;
+        auto result = fractional_max_pool(N, x, k, out, samples ? *samples : Tensor());
+        return return_indices ? py::cast(result) : py::cast(result.first);
+      },
+      py::arg("input"), py::arg("kernel_size"), py::arg("output_size") = py::none(),
+      py::arg("output_ratio") = py::none(), py::arg("return_indices") = false,
+      py::arg("_random_samples") = py::none(),
+      "Maximum over windows whose borders are random, so that any output size is reached.\n\n"
+      "input: [N, C, ...] or [C, ...], floating. kernel_size: an int or one per dimension. Give "
+      "either\n"
+      "output_size or output_ratio (between 0 and 1). _random_samples: [N, C, dims] in [0, 1), "
+      "else drawn\n"
+      "from the default generator. return_indices as in max_pool.\n\n"
+      "Graham 2014, arXiv:1412.6071.");
+}
+
 template <int N>
 void bind_dims(Binder& b) {
   const std::string n = std::to_string(N) + "d";
@@ -111,6 +154,8 @@ void bind_dims(Binder& b) {
 }  // namespace
 
 void bind_pool(Binder& b) {
+  bind_fractional<2>(b, "fractional_max_pool2d");
+  bind_fractional<3>(b, "fractional_max_pool3d");
   bind_dims<1>(b);
   bind_dims<2>(b);
   bind_dims<3>(b);
