@@ -26,3 +26,4 @@ case("pad", "64x64x56x56 by 1", lambda s: [s.normal(64, 64, 56, 56)],
      bytes=4 * 64 * 64 * (56 * 56 + 58 * 58))  # fmt: skip
 case("repeat", "1024x1024 by 4x4", lambda s: [s.normal(1024, 1024)], lambda L, x: x.repeat(4, 4),
      bytes=4 * N + (4 << 20))  # fmt: skip
+case("diff", "4096x4096 dim 1", square, lambda L, x: L.diff(x), bytes=8 * N)

@@ -13,6 +13,7 @@
 #include "ops/loss/loss.h"
 #include "ops/matmul/matmul.h"
 #include "ops/norm/norm.h"
+#include "ops/numeric/numeric.h"
 #include "ops/optim/optim.h"
 #include "ops/pool/pool.h"
 #include "ops/random/random.h"

@@ -399,6 +399,17 @@ Example: tercel.tensor([[1, 2], [3, 4]], dtype=tercel.float32))");
       py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "Tensor from `data`, sharing memory where possible (tensors and writable arrays of the "
       "dtype).");
+  b.method(
+      "new_tensor",
+      [](const Tensor& self, const py::object& data, std::optional<DType> dtype,
+         std::optional<Device>, bool requires_grad, bool) {
+        Tensor t = tensor_from_data(data.ptr(), dtype ? *dtype : self.dtype(), true);
+        if (requires_grad) t.set_requires_grad(true);
+        return t;
+      },
+      py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false, py::arg("pin_memory") = false,
+      "tensor(data) with this tensor's dtype by default.");
   b.function(
       "_from_buffer",
       [](const py::object& array) { return from_buffer_object(array.ptr(), "from_numpy"); },

@@ -25,6 +25,7 @@ void bind_loss(Binder& b);
 void bind_matmul(Binder& b);
 void bind_module_type(Binder& b);
 void bind_norm(Binder& b);
+void bind_numeric(Binder& b);
 void bind_optim(Binder& b);
 void bind_random(Binder& b);
 void bind_reduce(Binder& b);
@@ -63,6 +64,7 @@ PYBIND11_MODULE(_core, module) {
   bind_matmul(b);
   bind_module_type(b);
   bind_norm(b);
+  bind_numeric(b);
   bind_optim(b);
   bind_random(b);
   bind_reduce(b);

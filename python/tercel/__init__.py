@@ -57,6 +57,8 @@ def __getattr__(name: str):
         value = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
     elif name in _SUBMODULES:
         value = _import_module(f"{__name__}.{name}")
+    elif name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):
+        value = getattr(Tensor, name)  # relu_(x) is x.relu_()
     else:
         raise AttributeError(f"module 'tercel' has no attribute '{name}'")
     globals()[name] = value

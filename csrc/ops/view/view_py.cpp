@@ -25,6 +25,44 @@ TensorList tensor_split_any(const Tensor& t, const py::object& indices_or_sectio
   return tensor_split_at(t, indices_or_sections.cast<Dims>(), dim);
 }
 
+// At least `rank` dims of size 1 around t's own, placed as NumPy's atleast_1d, _2d and _3d do.
+template <int rank>
+Tensor atleast(const Tensor& t) {
+  if (t.dim() >= rank) return t;
+  if (t.dim() == 0) return reshape(t, Dims::filled(rank, 1));
+  const Tensor row = rank == 1 || t.dim() == 2 ? t : unsqueeze(t, 0);
+  return rank == 3 ? unsqueeze(row, 2) : row;
+}
+
+template <int rank>
+void bind_atleast(Binder& b, const char* name) {
+  b.function(name, &atleast<rank>, py::arg("tensor"),
+             "View with leading (in 3-d also trailing) dimensions of size 1 up to that rank.");
+  b.function(
+      name,
+      [](const py::args& tensors) {
+        py::list given = tensors.size() == 1 ? py::list(tensors[0]) : py::list(tensors);
+        py::tuple out(given.size());
+        for (size_t i = 0; i < given.size(); ++i)
+          out[i] = py::cast(atleast<rank>(given[i].cast<Tensor>()));
+        return out;
+      },
+      "The same for several tensors, or a sequence of them.");
+}
+
+// hsplit, vsplit, dsplit: tensor_split along a fixed dim.
+void bind_dim_split(Binder& b, const char* name, int rank, int dim) {
+  b.both(
+      name,
+      [name, rank, dim](const Tensor& t, const py::object& indices_or_sections) {
+        TERCEL_CHECK(t.dim() >= rank, Shape, name, ": expected at least ", rank,
+                     " dimensions, got shape ", t.shape());
+        return tensor_split_any(t, indices_or_sections, t.dim() == 1 ? 0 : dim);
+      },
+      py::arg("input"), py::arg("indices_or_sections"),
+      "tensor_split along a fixed dimension (hsplit: columns, vsplit: rows, dsplit: depth).");
+}
+
 // Replaces the geometry of `self` by that of a view of it.
 Tensor& become(Tensor& self, const Tensor& view, const char* op) {
   TERCEL_CHECK(!self.requires_grad(), NotImplemented, op,
@@ -111,12 +149,14 @@ void bind_view(Binder& b) {
       "unsqueeze_",
       [](Tensor t, int64_t dim) { return become(t, unsqueeze(t, dim), "unsqueeze_"); },
       py::arg("dim"), "In-place unsqueeze.");
-  b.method(
-      "transpose_",
-      [](Tensor t, int64_t dim0, int64_t dim1) {
-        return become(t, transpose(t, dim0, dim1), "transpose_");
-      },
-      py::arg("dim0"), py::arg("dim1"), "In-place transpose.");
+  for (const char* name : {"transpose_", "swapaxes_", "swapdims_"}) {
+    b.method(
+        name,
+        [](Tensor t, int64_t dim0, int64_t dim1) {
+          return become(t, transpose(t, dim0, dim1), "transpose_");
+        },
+        py::arg("dim0"), py::arg("dim1"), "In-place transpose.");
+  }
   b.method("t_", [](Tensor t) { return become(t, t_(t), "t_"); }, "In-place t().");
   b.both("select", &select, py::arg("input"), py::arg("dim"), py::arg("index"),
          "View at `index` along `dim`; drops the dimension.");
@@ -133,6 +173,12 @@ void bind_view(Binder& b) {
   b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg("indices_or_sections"),
          py::arg("dim") = 0,
          "Views along `dim`: that many nearly equal ones, or cut at the listed indices.");
+  bind_dim_split(b, "hsplit", 1, 1);
+  bind_dim_split(b, "vsplit", 2, 0);
+  bind_dim_split(b, "dsplit", 3, 2);
+  bind_atleast<1>(b, "atleast_1d");
+  bind_atleast<2>(b, "atleast_2d");
+  bind_atleast<3>(b, "atleast_3d");
   b.both("unbind", &unbind, py::arg("input"), py::arg("dim") = 0, "All slices along `dim`.");
   b.both("diagonal", &diagonal, py::arg("input"), py::arg("offset") = 0, py::arg("dim1") = 0,
          py::arg("dim2") = 1, "View of a diagonal of two dimensions, as a new last dimension.");

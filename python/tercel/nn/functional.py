@@ -6,6 +6,7 @@ Only what takes Python callables is written here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import _core
@@ -21,31 +22,38 @@ _NAMES = frozenset(
     max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d
     batch_norm group_norm instance_norm layer_norm local_response_norm normalize rms_norm
     celu elu gelu glu hardshrink hardsigmoid hardswish hardtanh leaky_relu log_softmax
-    logsigmoid mish prelu relu relu6 relu_ rrelu selu sigmoid silu softmax softmin softplus
+    logsigmoid mish prelu relu relu6 rrelu selu sigmoid silu softmax softmin softplus
     softshrink softsign tanh tanhshrink threshold
     alpha_dropout dropout dropout1d dropout2d dropout3d embedding embedding_bag
     feature_alpha_dropout one_hot
     channel_shuffle interpolate pad pixel_shuffle pixel_unshuffle
     binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
-    cosine_similarity cross_entropy gaussian_nll_loss hinge_embedding_loss huber_loss kl_div
+    cosine_similarity cross_entropy gaussian_nll_loss gumbel_softmax hinge_embedding_loss huber_loss kl_div
     l1_loss margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss
-    multilabel_soft_margin_loss nll_loss pairwise_distance poisson_nll_loss smooth_l1_loss
+    multilabel_soft_margin_loss nll_loss pairwise_distance pdist poisson_nll_loss smooth_l1_loss
     soft_margin_loss triplet_margin_loss
     """.split()
 )
 
 
+# elu_(x, ...) is elu(x, ..., inplace=True).
+_IN_PLACE = frozenset("celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_".split())
+
+
 def __getattr__(name: str) -> Any:
     # Looked up on first use and kept, so that importing nn does not touch a hundred names.
-    if name not in _NAMES:
+    if name in _IN_PLACE:
+        value = partial(__getattr__(name[:-1]), inplace=True)
+    elif name in _NAMES:
+        value = getattr(_core, name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(_core, name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*_NAMES, *globals()})
+    return sorted({*_NAMES, *_IN_PLACE, *globals()})
 
 
 def triplet_margin_with_distance_loss(

@@ -1,0 +1,45 @@
+// Finite differences, integrals on a grid, products of vectors and sample statistics, written with
+// public ops: gradients of any order come free, any strides.
+#pragma once
+
+#include <optional>
+
+#include "core/autograd.h"
+
+namespace tercel {
+
+// n-th forward difference along dim: y[i] = x[i + 1] - x[i]; of bools: exclusive or. prepend and
+// append are joined to x first. n beyond the length gives an empty result.
+Tensor diff(const Tensor& x, int64_t n = 1, int64_t dim = -1, const Tensor& prepend = {},
+            const Tensor& append = {});
+
+// Integral by the trapezoidal rule along dim over the abscissae x (of y's shape, or 1-d) or a
+// constant spacing dx; cumulative: the running integral, one entry shorter than y.
+Tensor trapezoid(const Tensor& y, const Tensor& x, int64_t dim = -1);
+Tensor trapezoid(const Tensor& y, double dx = 1, int64_t dim = -1);
+Tensor cumulative_trapezoid(const Tensor& y, const Tensor& x, int64_t dim = -1);
+Tensor cumulative_trapezoid(const Tensor& y, double dx = 1, int64_t dim = -1);
+
+// Product of 3-vectors along dim (none: the first dim of size 3); a and b broadcast.
+Tensor cross(const Tensor& a, const Tensor& b, std::optional<int64_t> dim = {});
+
+// Sub-tensors along dim whose p-norm is above maxnorm are scaled down to it.
+Tensor renorm(const Tensor& x, double p, int64_t dim, double maxnorm);
+
+// Covariance of variables (rows) over observations (columns); 1-d: one variable, 0-d result.
+// fweights (integers) repeat observations, aweights weigh them; divisor as in numpy.cov.
+Tensor cov(const Tensor& x, int64_t correction = 1, const Tensor& fweights = {},
+           const Tensor& aweights = {});
+Tensor corrcoef(const Tensor& x);  // covariance of the standardised variables, within [-1, 1]
+
+// Distances of all pairs of rows i < j of x [R, D], in that order: [R (R - 1) / 2].
+Tensor pdist(const Tensor& x, double p = 2);
+
+// Samples that are almost one-hot (Jang et al. 2017; Maddison et al. 2017):
+// softmax((logits + Gumbel noise) / tau). hard: one-hot forward, gradient of the soft sample.
+Tensor gumbel_softmax(const Tensor& logits, double tau = 1, bool hard = false, int64_t dim = -1);
+
+// One index tensor per dim of `shape` for flat row-major indices.
+TensorList unravel_index(const Tensor& indices, const Dims& shape);
+
+}  // namespace tercel

@@ -1,0 +1,86 @@
+// Python bindings of finite differences, integrals, vector products and sample statistics.
+#include "ops/numeric/numeric.h"
+#include "python/bind.h"
+
+namespace tercel {
+
+namespace {
+using Optional = std::optional<Tensor>;
+Tensor value(const Optional& t) { return t ? *t : Tensor(); }
+
+Tensor trapezoid_any(const Tensor& y, const Optional& x, double dx, int64_t dim) {
+  return x ? trapezoid(y, *x, dim) : trapezoid(y, dx, dim);
+}
+}  // namespace
+
+void bind_numeric(Binder& b) {
+  b.both(
+      "diff",
+      [](const Tensor& x, int64_t n, int64_t dim, const Optional& prepend, const Optional& append) {
+        return diff(x, n, dim, value(prepend), value(append));
+      },
+      py::arg("input"), py::arg("n") = 1, py::arg("dim") = -1, py::arg("prepend") = py::none(),
+      py::arg("append") = py::none(),
+      R"(n-th forward difference along dim: y[i] = x[i + 1] - x[i]; of bools, where neighbours differ.
+
+prepend, append: tensors joined to input along dim first.  Returns n entries fewer along dim (none
+when there are not that many).  Gradients of any order.
+
+>>> tercel.diff(tercel.tensor([1, 4, 9]))            # tensor([3, 5]))");
+  for (const char* name : {"trapezoid", "trapz"}) {
+    b.function(name, trapezoid_any, py::arg("y"), py::arg("x") = py::none(), py::kw_only(),
+               py::arg("dx") = 1.0, py::arg("dim") = -1,
+               R"(Integral of samples y along dim by the trapezoidal rule.
+
+x: abscissae, of y's shape or 1-d; without it the samples lie dx apart.  Drops dim.
+
+>>> tercel.trapezoid(tercel.tensor([0., 1., 4.]), dx=2)     # tensor(6.))");
+  }
+  b.function(
+      "cumulative_trapezoid",
+      [](const Tensor& y, const Optional& x, double dx, int64_t dim) {
+        return x ? cumulative_trapezoid(y, *x, dim) : cumulative_trapezoid(y, dx, dim);
+      },
+      py::arg("y"), py::arg("x") = py::none(), py::kw_only(), py::arg("dx") = 1.0,
+      py::arg("dim") = -1, "Running trapezoid(): one entry fewer than y along dim.");
+  b.both("cross", &cross, py::arg("input"), py::arg("other"), py::arg("dim") = py::none(),
+         "Product of 3-vectors along dim (None: the first dimension of size 3); the operands "
+         "broadcast.");
+  b.both("renorm", &renorm, py::arg("input"), py::arg("p"), py::arg("dim"), py::arg("maxnorm"),
+         "Scales the sub-tensors along dim whose p-norm is above maxnorm down to it. Float "
+         "tensors of at least 2 dimensions.");
+  b.both(
+      "cov",
+      [](const Tensor& x, int64_t correction, const Optional& f, const Optional& a) {
+        return cov(x, correction, value(f), value(a));
+      },
+      py::arg("input"), py::kw_only(), py::arg("correction") = 1, py::arg("fweights") = py::none(),
+      py::arg("aweights") = py::none(),
+      R"(Covariance matrix [V, V] of V variables (rows of input [V, N]) over N observations.
+
+correction: subtracted from N in the divisor.  fweights [N], integers: how often each observation
+counts.  aweights [N], floats: its importance.  A 1-d input gives the 0-d variance.)");
+  b.both("corrcoef", &corrcoef, py::arg("input"),
+         "Correlation coefficients [V, V] of the rows of input [V, N], within [-1, 1]; 0-d for a "
+         "1-d input.");
+  b.function("pdist", &pdist, py::arg("input"), py::arg("p") = 2.0,
+             "p-norm distances of all pairs of rows i < j of input [R, D]: [R (R - 1) / 2].");
+  b.function(
+      "gumbel_softmax",
+      [](const Tensor& logits, double tau, bool hard, double, int64_t dim) {
+        return gumbel_softmax(logits, tau, hard, dim);
+      },
+      py::arg("logits"), py::arg("tau") = 1.0, py::arg("hard") = false, py::arg("eps") = 1e-10,
+      py::arg("dim") = -1,
+      R"(Differentiable samples of categories: softmax((logits + Gumbel noise) / tau) along dim.
+
+logits: [..., C], unnormalised log probabilities.  tau > 0: temperature.  hard: one-hot samples with
+the gradient of the soft ones.  eps is accepted for compatibility and unused.
+
+Jang, Gu, Poole 2017, arXiv:1611.01144; Maddison, Mnih, Teh 2017, arXiv:1611.00712.)");
+  b.function("unravel_index", &unravel_index, py::arg("indices"), py::arg("shape"),
+             "Flat row-major indices as one index tensor per dimension of shape. IndexError if one "
+             "is outside.");
+}
+
+}  // namespace tercel
