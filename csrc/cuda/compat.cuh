@@ -99,6 +99,53 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
 #endif
 }
 
+// Device memory for the kernels of one launcher, returned in stream order. null: out of memory.
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes) {
+#if TERCEL_EMULATED
+    data_ = emu::allocate(bytes);
+#else
+    if (cudaMallocAsync(&data_, bytes, current_stream()) != cudaSuccess) data_ = nullptr;
+#endif
+  }
+  ~Workspace() {
+    if (!data_) return;
+#if TERCEL_EMULATED
+    emu::deallocate(data_);
+#else
+    cudaFreeAsync(data_, current_stream());
+#endif
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void* data_ = nullptr;
+};
+
+// Compute capability of the current device, 80 or 90; the emulator runs everything.
+inline int compute_capability() {
+#if TERCEL_EMULATED
+  return emu::options.compute_capability;
+#else
+  static int known[64] = {};
+  int device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || device >= 64) return 80;
+  if (!known[device]) {
+    int major = 8, minor = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+    known[device] = major * 10 + minor;
+  }
+  return known[device];
+#endif
+}
+
 // ---- bits and conversions ------------------------------------------------------------------
 
 TERCEL_INLINE float bits_to_float(uint32_t u) { return tercel::detail::bits_float(u); }
@@ -145,6 +192,16 @@ TERCEL_DEVICE f16 from_float<f16>(float x) {
   return y;
 }
 #endif
+
+// Wide sums: not rounded on the way when T is double.
+template <class T>
+TERCEL_DEVICE T from_float(double x) {
+  if constexpr (std::is_same<T, double>::value) {
+    return x;
+  } else {
+    return from_float<T>(static_cast<float>(x));
+  }
+}
 
 // `N` elements moved by one access; N * sizeof(T) is 2, 4, 8 or 16.
 template <class T, int N>

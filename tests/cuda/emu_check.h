@@ -11,7 +11,15 @@
 #include "check.h"
 #include "cuda/compat.cuh"
 
+// The value, which may contain commas, is at most `limit`; prints it otherwise.
+#define CHECK_BELOW(limit, ...) \
+  test::check_below((__VA_ARGS__), (limit), __FILE__, __LINE__, #__VA_ARGS__)
+
 namespace test {
+
+inline void check_below(double value, double limit, const char* file, int line, const char* text) {
+  report(value <= limit, file, line, tercel::str(text, " is ", value, ", more than ", limit));
+}
 
 // Text of the error that f's launch ends with, "" if none.
 template <class F>

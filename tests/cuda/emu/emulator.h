@@ -32,7 +32,8 @@ struct Options {
   Order order = Order::forward;
   Async async = Async::late;
   unsigned seed = 1;
-  bool throw_errors = true;  // false: keep the first error for last_error()
+  int compute_capability = 80;  // what launchers choose kernels by
+  bool throw_errors = true;     // false: keep the first error for last_error()
 };
 extern thread_local Options options;
 
@@ -58,6 +59,9 @@ void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, F&& f) {
       grid, block, shared_bytes, [](void* p) { (*static_cast<std::remove_reference_t<F>*>(p))(); },
       const_cast<void*>(static_cast<const void*>(&f)));
 }
+
+void* allocate(size_t bytes);  // device memory, 256-byte aligned, NaN bytes
+void deallocate(void* p);
 
 // ---- for kernels, through compat.cuh and ptx.cuh
 // --------------------------------------------------------

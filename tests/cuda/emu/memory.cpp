@@ -1,5 +1,6 @@
 // Shared memory, cp.async, mbarriers and the tensor memory accelerator.
 #include <algorithm>
+#include <cstdlib>
 
 #include "emu/core.h"
 
@@ -36,6 +37,13 @@ void check_map(const TensorMap* map) {
 }
 
 }  // namespace
+
+void* allocate(size_t bytes) {
+  void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
+  if (p) std::memset(p, 0xff, bytes);
+  return p;
+}
+void deallocate(void* p) { std::free(p); }
 
 void* static_shared(const void* site, size_t bytes, size_t align) {
   Block& b = *current->b;

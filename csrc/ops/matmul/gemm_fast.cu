@@ -1,0 +1,9 @@
+// Entry of the fast products; the tensor-core ones are instantiated in gemm_mma_*.cu.
+#include "ops/matmul/gemm_fast.h"
+#include "ops/matmul/gemm_launch.cuh"
+
+namespace tercel::cuda {
+
+bool gemm_fast(const GemmBatchArgs& args) { return gemm_fast(args, GemmExtras{}); }
+
+}  // namespace tercel::cuda
