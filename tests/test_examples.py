@@ -20,7 +20,7 @@ def load(name: str):
 
 
 def test_all_examples_are_tested():
-    assert {p.stem for p in EXAMPLES.glob("*.py")} == {"mlp", "cnn", "custom_function"}
+    assert {p.stem for p in EXAMPLES.glob("*.py")} == {"mlp", "cnn", "custom_function", "familiar"}
 
 
 def test_mlp():
@@ -33,6 +33,22 @@ def test_cnn():
 
 def test_custom_function():
     assert load("custom_function").main() > 0.95
+
+
+def test_familiar():
+    losses, right = load("familiar").main()
+    assert losses[-1] < 0.4 and right > 0.97
+
+
+def test_familiar_is_the_same_program_in_pytorch(torch, tmp_path):
+    """Same numbers to start with, same formulas: the losses agree, epoch by epoch."""
+    program = (EXAMPLES / "familiar.py").read_text().replace("tercel", "torch")
+    names = {"__name__": "familiar_in_torch"}
+    exec(compile(program, "familiar.py", "exec"), names)
+    theirs, _ = names["main"](epochs=4)
+    ours, _ = load("familiar").main(epochs=4)
+    for a, b in zip(ours, theirs, strict=True):
+        assert abs(a - b) < 1e-3 * b
 
 
 def demo_settings(tmp_path, **changes):

@@ -295,3 +295,24 @@ def test_loading_keeps_no_file_open_and_leaks_nothing(tmp_path, no_leak):
             assert t[999].item() == 1
             del t
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_open_files_and_map_location(tmp_path):
+    import io as files
+
+    state = {"model": {"w": tercel.arange(6).view(2, 3)}, "epoch": 3}
+    buffer = files.BytesIO()
+    tercel.save(state, buffer)
+    buffer.seek(0)
+    again = tercel.load(buffer, map_location="cpu", weights_only=True)
+    assert again["epoch"] == 3 and tercel.equal(again["model"]["w"], state["model"]["w"])
+    path = tmp_path / "x.safetensors"
+    with open(path, "wb") as f:
+        tercel.save(state["model"], f)
+    assert tercel.load(path, tercel.device("cpu"))["w"].shape == (2, 3)
+    for bad in (lambda storage, where: storage, {"cuda:0": "cpu"}):
+        with pytest.raises(TypeError, match="map_location"):
+            tercel.load(path, bad)
+    for f in (tercel.load, lambda f: tercel.save(state, f)):
+        with pytest.raises(TypeError, match="expected a path or a file"):
+            f(3)

@@ -27,7 +27,18 @@ channels_last = "channels_last"
 newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
-_SUBMODULES = ("autograd", "cuda", "datasets", "io", "nn", "optim", "random", "testing", "utils")
+_SUBMODULES = (
+    "autograd",
+    "backends",
+    "cuda",
+    "datasets",
+    "io",
+    "nn",
+    "optim",
+    "random",
+    "testing",
+    "utils",
+)
 _LAZY = {
     "save": "io",
     "load": "io",

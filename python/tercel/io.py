@@ -17,7 +17,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 import tercel
 
@@ -37,6 +37,7 @@ _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "
           "I8": 1, "U8": 1, "BOOL": 1}  # fmt: skip
 
 Path = str | os.PathLike
+File = Path | IO[bytes]  # of save and load: a path, or an open binary file
 
 
 # ---- reading --------------------------------------------------------------------------------------
@@ -288,7 +289,7 @@ def _header(tensors: Any, metadata: Any) -> tuple[bytes, list[tercel.Tensor]]:
 # ---- nested state ---------------------------------------------------------------------------------
 
 
-def save(obj: Any, path: Path) -> None:
+def save(obj: Any, f: File) -> None:
     """Saves nested dicts, lists and tuples of tensors, numbers, strings, bools and None (state dicts of
     modules and optimizers, checkpoints) as one safetensors file.
 
@@ -296,6 +297,15 @@ def save(obj: Any, path: Path) -> None:
     A tensor that occurs twice is stored once. Raises TypeError for anything else: objects have no place in a
     file that is data; save their state instead.
     """
+
+    def write(tensors: Mapping[str, tercel.Tensor], metadata: Mapping[str, str] | None) -> None:
+        if isinstance(f, (str, os.PathLike)):
+            save_file(tensors, f, metadata)
+        elif hasattr(f, "write"):
+            f.write(dumps(tensors, metadata))
+        else:
+            raise TypeError(f"save: expected a path or a file, got {type(f).__name__}")
+
     if (
         isinstance(obj, Mapping)
         and obj
@@ -304,7 +314,7 @@ def save(obj: Any, path: Path) -> None:
             for k, v in obj.items()
         )
     ):
-        save_file(obj, path)
+        write(obj, None)
         return
     tensors: dict[str, tercel.Tensor] = {}
     names: dict[int, str] = {}
@@ -346,18 +356,42 @@ def save(obj: Any, path: Path) -> None:
         )
 
     structure = json.dumps(encode(obj, "", 0), separators=(",", ":"))
-    save_file(tensors, path, {STRUCTURE: structure})
+    write(tensors, {STRUCTURE: structure})
 
 
-def load(path: Path, *, mmap: bool = False) -> Any:
-    """What save() wrote; for a safetensors file from elsewhere, the dict of its tensors. See load_file."""
-    buffer = _map(path) if mmap else _read(path)
-    tensors, metadata = _tensors(buffer, str(path))
+def load(
+    f: File, map_location: Any = None, *, weights_only: bool = True, mmap: bool = False
+) -> Any:
+    """What save() wrote; for a safetensors file from elsewhere, the dict of its tensors. See load_file.
+
+    f: a path, or an open binary file (read from where it stands to its end). map_location: the device on
+    which the tensors shall be (files name none: "cpu" by default). weights_only is accepted for
+    compatibility: a file holds nothing else.
+    """
+    if map_location is None or isinstance(map_location, (str, tercel.device)):
+        device = tercel.device(map_location or "cpu")
+    else:
+        raise TypeError(
+            f"load: expected a device as map_location, got {type(map_location).__name__}"
+        )
+    if isinstance(f, (str, os.PathLike)):
+        where = str(f)
+        buffer = _map(f) if mmap else _read(f)
+    elif hasattr(f, "read"):
+        where = "file"
+        if mmap:
+            raise ValueError("load: mmap=True needs a path")
+        buffer = bytearray(f.read())
+    else:
+        raise TypeError(f"load: expected a path or a file, got {type(f).__name__}")
+    tensors, metadata = _tensors(buffer, where)
+    if device.type != "cpu":
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     if STRUCTURE not in metadata:
         return tensors
 
     def bad(text: str) -> ValueError:
-        return ValueError(f"load: {path}: {text}")
+        return ValueError(f"load: {where}: {text}")
 
     def decode(node: Any, depth: int) -> Any:
         if depth > MAX_DEPTH + 1:
