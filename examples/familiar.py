@@ -136,4 +136,4 @@ def main(folder: str | None = None, epochs: int = 12) -> tuple[list[float], floa
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else None)
