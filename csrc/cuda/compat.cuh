@@ -26,6 +26,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__CUDACC__) && defined(TERCEL_INLINE)
+#error "include cuda/compat.cuh before core/half.h: its functions have to be device functions"
+#endif
+
 #if defined(__CUDACC__)
 
 #include <cuda.h>  // types of tensor maps; nothing is linked
@@ -128,19 +132,24 @@ class Workspace {
   void* data_ = nullptr;
 };
 
-// Compute capability of the current device, 80 or 90; the emulator runs everything.
-inline int compute_capability() {
+// Of the current device: compute capability (80, 90) and number of multiprocessors. Emulated: as the
+// options say.
+struct DeviceTraits {
+  int capability, multiprocessors;
+};
+inline DeviceTraits device_traits() {
 #if TERCEL_EMULATED
-  return emu::options.compute_capability;
+  return {emu::options.compute_capability, emu::options.multiprocessors};
 #else
-  static int known[64] = {};
+  static DeviceTraits known[64] = {};
   int device = 0;
-  if (cudaGetDevice(&device) != cudaSuccess || device >= 64) return 80;
-  if (!known[device]) {
-    int major = 8, minor = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || device >= 64) return {80, 108};
+  if (!known[device].multiprocessors) {
+    int major = 8, minor = 0, count = 108;
     cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
     cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
-    known[device] = major * 10 + minor;
+    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
+    known[device] = {major * 10 + minor, count};
   }
   return known[device];
 #endif

@@ -1,6 +1,7 @@
 // Entry of the fast products; the tensor-core ones are instantiated in gemm_mma_*.cu.
-#include "ops/matmul/gemm_fast.h"
 #include "ops/matmul/gemm_launch.cuh"
+
+#include "ops/matmul/gemm_fast.h"
 
 namespace tercel::cuda {
 

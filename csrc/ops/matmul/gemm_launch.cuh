@@ -3,10 +3,11 @@
 // (gemm_simt.cuh). Plain host code: the emulated tests run the same choice.
 #pragma once
 
+#include "ops/matmul/gemm_gemv.cuh"  // first: cuda/compat.cuh
 #include "ops/matmul/gemm.h"
-#include "ops/matmul/gemm_gemv.cuh"
 #include "ops/matmul/gemm_mma.cuh"
 #include "ops/matmul/gemm_simt.cuh"
+#include "ops/matmul/gemm_wgmma.cuh"
 
 namespace tercel::cuda {
 
@@ -181,6 +182,23 @@ bool try_gemv(const GemmBatchArgs& args, const GemmPlan& plan) {
   return true;
 }
 
+// Hopper: large enough products of K-major operands with a plain epilogue. K, not the number of tiles,
+// decides against it for short sums; few tiles with long k are better split (try_mma).
+template <class T>
+bool try_wgmma(const GemmBatchArgs& args, const GemmPlan& plan) {
+  const GemmArgs& g = args.gemm;
+  const GemmOutput& o = plan.out;
+  const bool plain = o.beta == 0.0 && o.col_stride == 1 &&
+                     (o.activation == Activation::none || o.activation == Activation::relu);
+  if (!have_wgmma() || plan.batches != 1 || !plain || g.a.k_stride != 1 || g.b.k_stride != 1 ||
+      g.M < 64 || g.K < 64 || tiles(g.M, 128) * tiles(g.N, 256) < 32) {
+    return false;
+  }
+  return launch_wgmma<T>(g.a.data, g.a.row_stride, g.b.data, g.b.row_stride, g.out, o.row_stride,
+                         g.M, g.N, g.K, o.bias, static_cast<float>(o.alpha),
+                         o.activation == Activation::relu);
+}
+
 // nvcc compiles these in files of their own (gemm_mma_*.cu).
 #if !defined(TERCEL_GEMM_INSTANTIATE)
 #if !TERCEL_EMULATED
@@ -200,10 +218,12 @@ inline bool gemm_fast(const GemmBatchArgs& args, const GemmExtras& extras) {
   const bool plain = plan.out.alpha == 1.0 && plan.out.beta == 0.0 && !plan.out.bias &&
                      plan.out.activation == Activation::none;
   if (g.in_dtype == DType::bf16 && g.out_dtype == DType::bf16) {
-    return try_gemv<bf16>(args, plan) || try_mma<bf16, bf16>(args, plan);
+    return try_gemv<bf16>(args, plan) || try_wgmma<bf16>(args, plan) ||
+           try_mma<bf16, bf16>(args, plan);
   }
   if (g.in_dtype == DType::f16 && g.out_dtype == DType::f16) {
-    return try_gemv<f16>(args, plan) || try_mma<f16, f16>(args, plan);
+    return try_gemv<f16>(args, plan) || try_wgmma<f16>(args, plan) ||
+           try_mma<f16, f16>(args, plan);
   }
   if (g.in_dtype == DType::f32 && g.out_dtype == DType::f32) {
     if (extras.allow_tf32 && try_mma<float, float>(args, plan)) return true;

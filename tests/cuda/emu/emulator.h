@@ -32,7 +32,7 @@ struct Options {
   Order order = Order::forward;
   Async async = Async::late;
   unsigned seed = 1;
-  int compute_capability = 80;  // what launchers choose kernels by
+  int compute_capability = 80, multiprocessors = 2;  // what launchers choose kernels by
   bool throw_errors = true;     // false: keep the first error for last_error()
 };
 extern thread_local Options options;
@@ -107,6 +107,7 @@ void cp_async(uint32_t dst, const void* src, int bytes, int source_bytes);
 void cp_async_commit();
 void cp_async_wait(int pending);
 
+namespace types {  // its functions must not be found through the argument
 struct TensorMap {  // 2-d, stands for CUtensorMap and fits in its 128 bytes
   void* base;
   uint64_t size[2];      // elements, fastest first
@@ -115,6 +116,8 @@ struct TensorMap {  // 2-d, stands for CUtensorMap and fits in its 128 bytes
   int element_bytes, swizzle_bytes;
   uint32_t magic;
 };
+}  // namespace types
+using types::TensorMap;
 constexpr uint32_t kTensorMapMagic = 0x7a3a5eed;
 // Byte offset after the swizzle of 32, 64 or 128 bytes: 16-byte units XOR the number of their
 // 128-byte line.
