@@ -1,0 +1,217 @@
+// Packing and epilogue of the integer product.
+#include "ops/matmul/gemm_int8_kernels.h"
+#include "simd/rows.h"
+
+namespace tercel {
+namespace {
+
+using simd::VecI;
+
+typedef int8_t Bytes __attribute__((vector_size(16)));
+typedef int16_t Pairs __attribute__((vector_size(16)));
+
+TERCEL_INLINE Bytes load_bytes(const int8_t* p) {
+  Bytes v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+
+// Four rows of 16 bytes into one line: column by column.
+TERCEL_INLINE void interleave(const int8_t* r, int64_t step, int8_t* out) {
+  const Bytes low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  const Bytes high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const Pairs low2 = {0, 8, 1, 9, 2, 10, 3, 11}, high2 = {4, 12, 5, 13, 6, 14, 7, 15};
+  const Bytes a = load_bytes(r), b = load_bytes(r + step), c = load_bytes(r + 2 * step),
+              d = load_bytes(r + 3 * step);
+  const Pairs ab0 = (Pairs)__builtin_shuffle(a, b, low), ab1 = (Pairs)__builtin_shuffle(a, b, high);
+  const Pairs cd0 = (Pairs)__builtin_shuffle(c, d, low), cd1 = (Pairs)__builtin_shuffle(c, d, high);
+  const Pairs lines[4] = {__builtin_shuffle(ab0, cd0, low2), __builtin_shuffle(ab0, cd0, high2),
+                          __builtin_shuffle(ab1, cd1, low2), __builtin_shuffle(ab1, cd1, high2)};
+  __builtin_memcpy(out, lines, 64);
+}
+
+// Sum of the four signed bytes of each word.
+TERCEL_INLINE VecI sum_bytes(VecI w) {
+  using simd::shift_left;
+  using simd::shift_right_signed;
+  return (shift_right_signed<24>(shift_left<24>(w)) + shift_right_signed<24>(shift_left<16>(w))) +
+         (shift_right_signed<24>(shift_left<8>(w)) + shift_right_signed<24>(w));
+}
+
+// One panel of b. k contiguous: four bytes of a column move as one word. Columns contiguous: four
+// rows interleave.
+void pack_b(const Int8PackBArgs& g) {
+  const int64_t lines = int8_lines(g.K), full = g.K / 4, rs = g.b.row_stride, ks = g.b.k_stride;
+  for (int64_t p = g.p0; p < g.p1; ++p) {
+    const int8_t* src = static_cast<const int8_t*>(g.b.data) + p * kInt8Panel * rs;
+    const int64_t cols = g.N - p * kInt8Panel < kInt8Panel ? g.N - p * kInt8Panel : kInt8Panel;
+    int8_t* dst = g.panels + p * lines * 64;
+    int64_t l = 0;
+    if (cols == kInt8Panel && ks == 1) {
+      for (; l < full; ++l) {
+#pragma GCC unroll 16
+        for (int j = 0; j < 16; ++j)
+          __builtin_memcpy(dst + l * 64 + j * 4, src + j * rs + l * 4, 4);
+      }
+    } else if (cols == kInt8Panel && rs == 1) {
+      for (; l < full; ++l) interleave(src + l * 4 * ks, ks, dst + l * 64);
+    }
+    for (; l < lines; ++l) {
+      for (int64_t j = 0; j < 16; ++j) {
+        for (int64_t k = l * 4; k < l * 4 + 4; ++k) {
+          dst[l * 64 + j * 4 + (k - l * 4)] =
+              j < cols && k < g.K ? src[j * rs + k * ks] : int8_t(0);
+        }
+      }
+    }
+    VecI sums(0);
+    for (l = 0; l < lines; ++l)
+      sums = sums + sum_bytes(VecI::load(reinterpret_cast<const int32_t*>(dst + l * 64)));
+    sums.store(g.sums + p * 16);
+  }
+}
+
+template <class S>
+void widen_a(const Int8PackAArgs& g) {
+  // Lines of four k as two int16 pairs (k0, k2), (k1, k3) per row: the order of
+  // gemm_int8_ukr_avx2.cpp.
+  constexpr int kOrder[4] = {0, 2, 1, 3};
+  const int64_t lines = (g.K + 3) / 4, panels = (g.rows + g.mr - 1) / g.mr;
+  int16_t* dst = static_cast<int16_t*>(g.dst);
+  for (int64_t p = 0; p < panels; ++p) {
+    for (int64_t l = 0; l < lines; ++l) {
+      for (int i = 0; i < g.mr; ++i, dst += 4) {
+        const int64_t r = p * g.mr + i;
+        const S* src = static_cast<const S*>(g.a) + r * g.row_stride + l * 4 * g.k_stride;
+        for (int t = 0; t < 4; ++t) {
+          dst[t] = r < g.rows && l * 4 + kOrder[t] < g.K ? src[kOrder[t] * g.k_stride] : int16_t(0);
+        }
+      }
+    }
+  }
+}
+
+void pack_a(const Int8PackAArgs& g) {
+  if (g.widen) return g.a_signed ? widen_a<int8_t>(g) : widen_a<uint8_t>(g);
+  const int64_t groups = (g.K + g.group - 1) / g.group, panels = (g.rows + g.mr - 1) / g.mr;
+  const int64_t full = g.k_stride == 1 ? g.K / g.group : 0;
+  const uint32_t flip4 = g.flip * 0x01010101u;
+  uint8_t* dst = static_cast<uint8_t*>(g.dst);
+  for (int64_t p = 0; p < panels; ++p) {
+    const int64_t rows = g.rows - p * g.mr < g.mr ? g.rows - p * g.mr : g.mr;
+    uint8_t* panel = dst + p * groups * g.mr * g.group;
+    for (int64_t i = 0; i < g.mr; ++i) {
+      uint8_t* out = panel + i * g.group;
+      const int64_t step = g.mr * g.group;
+      if (i >= rows) {
+        for (int64_t q = 0; q < groups; ++q)
+          __builtin_memset(out + q * step, 0, static_cast<size_t>(g.group));
+        continue;
+      }
+      const uint8_t* src = static_cast<const uint8_t*>(g.a) + (p * g.mr + i) * g.row_stride;
+      int64_t q = 0;
+      if (g.group == 4) {
+        for (; q < full; ++q) {
+          uint32_t word;
+          __builtin_memcpy(&word, src + q * 4, 4);
+          word ^= flip4;
+          __builtin_memcpy(out + q * step, &word, 4);
+        }
+      } else {
+        for (; q < full; ++q) {
+          for (int64_t k = 0; k < g.group; ++k) out[q * step + k] = src[q * g.group + k] ^ g.flip;
+        }
+      }
+      for (; q < groups; ++q) {
+        for (int64_t k = 0; k < g.group; ++k) {
+          const int64_t at = q * g.group + k;
+          out[q * step + k] =
+              at < g.K ? static_cast<uint8_t>(src[at * g.k_stride] ^ g.flip) : uint8_t(0);
+        }
+      }
+    }
+  }
+}
+
+template <bool kFull>
+TERCEL_INLINE VecI load_int(const int32_t* p, int64_t n) {
+  if constexpr (kFull) return VecI::load(p);
+  return as_int(VecF::load_n(reinterpret_cast<const float*>(p), n));
+}
+
+TERCEL_INLINE int32_t wrap_mul(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
+}
+
+// Subtracts zero * sums from row `acc`, in place.
+TERCEL_INLINE void compensate(int32_t* acc, const int32_t* sums, int32_t zero, int64_t n) {
+  if (zero == 0) return;
+  for (int64_t j = 0; j < n; ++j) {
+    acc[j] = static_cast<int32_t>(static_cast<uint32_t>(acc[j]) -
+                                  static_cast<uint32_t>(wrap_mul(sums[j], zero)));
+  }
+}
+
+template <class T>
+void float_row(const Int8EpilogueArgs& g, int64_t i, const int32_t* acc) {
+  T* out = static_cast<T*>(g.out) + i * g.out_row_stride;
+  const VecF sa(g.e.scale_a ? g.e.scale_a[i * g.e.scale_a_stride] : 1.0f);
+  for_vectors<VecF>(g.n, [&]<bool kFull>(int64_t j, int64_t n) {
+    VecF v = to_float(load_int<kFull>(acc + j, n)) * sa;
+    if (g.e.scale_b) {
+      v = v * (g.e.scale_b_stride ? load<kFull, VecF>(g.e.scale_b + j, n) : VecF(*g.e.scale_b));
+    }
+    if (g.e.bias) v = v + load<kFull, VecF>(g.e.bias + j, n);
+    if constexpr (sizeof(T) > 1) {
+      store<kFull>(v, out + j, n);
+    } else {
+      const VecF zero(static_cast<float>(g.e.out_zero));
+      const float lo = static_cast<T>(-1) < T(0) ? -128.0f : 0.0f;
+      v = round(v * VecF(1.0f / g.e.out_scale)) + zero;
+      v = select(simd::isnan(v), zero,
+                 min_or_second(max_or_second(v, VecF(lo)), VecF(lo + 255.0f)));
+      alignas(64) uint8_t codes[16];
+      to_int(v).store(codes);
+      __builtin_memcpy(out + j, codes, static_cast<size_t>(n));
+    }
+  });
+}
+
+void epilogue(const Int8EpilogueArgs& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    int32_t* acc = g.acc + i * g.ld;
+    const int32_t zero =
+        static_cast<int32_t>(static_cast<uint32_t>(g.shift) +
+                             static_cast<uint32_t>(g.zero_a ? g.zero_a[i * g.zero_a_stride] : 0));
+    compensate(acc, g.sums, zero, g.n);
+    switch (g.out_dtype) {
+      case DType::i32: {
+        int32_t* out = static_cast<int32_t*>(g.out) + i * g.out_row_stride;
+        if (out != acc) __builtin_memcpy(out, acc, static_cast<size_t>(g.n) * 4);
+        break;
+      }
+      case DType::f32:
+        float_row<float>(g, i, acc);
+        break;
+      case DType::bf16:
+        float_row<bf16>(g, i, acc);
+        break;
+      case DType::f16:
+        float_row<f16>(g, i, acc);
+        break;
+      case DType::i8:
+        float_row<int8_t>(g, i, acc);
+        break;
+      default:
+        float_row<uint8_t>(g, i, acc);
+        break;
+    }
+  }
+}
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const Int8Kernels int8_kernels = {pack_b, pack_a, epilogue};
+}  // namespace TERCEL_LEVEL
+}  // namespace tercel

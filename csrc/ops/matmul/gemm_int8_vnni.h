@@ -1,0 +1,55 @@
+// Register tile over vpdpbusd, for 256- and 512-bit registers. A supplies: Reg, kColumns (int32
+// lanes), zero, set1, load (aligned), dot(acc, unsigned bytes, signed bytes), add_partial,
+// store_partial.
+#pragma once
+
+#include "core/half.h"
+#include "ops/matmul/gemm_int8_ukr.h"
+
+namespace tercel {
+namespace {
+
+// M rows of a panel of MR rows times NR registers of columns; `at(j)`: byte offset of register j in
+// a line group.
+template <class A, int M, int MR, int NR, class At>
+TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At at, int32_t* c,
+                             int64_t ldc, int64_t n, bool accumulate) {
+  typename A::Reg acc[M][NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) acc[i][j] = A::zero();
+  }
+  for (int64_t l = 0; l < lines; ++l, a += MR, b += 64) {
+    typename A::Reg v[NR];
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) v[j] = A::load(b + at(j));
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+      const typename A::Reg x = A::set1(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NR; ++j) acc[i][j] = A::dot(acc[i][j], x, v[j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) {
+      const int64_t left = n - A::kColumns * j;
+      if (left <= 0) continue;
+      A::store(c + i * ldc + A::kColumns * j, acc[i][j], left < A::kColumns ? left : A::kColumns,
+               accumulate);
+    }
+  }
+}
+
+// Calls the tile for m in 1..MR.
+template <class A, int MR, int NR, class At, int M = MR>
+TERCEL_INLINE void vnni_rows(int64_t m, int64_t lines, const int32_t* a, const char* b, At at,
+                             int32_t* c, int64_t ldc, int64_t n, bool accumulate) {
+  if (m == M) return vnni_tile<A, M, MR, NR>(lines, a, b, at, c, ldc, n, accumulate);
+  if constexpr (M > 1) vnni_rows<A, MR, NR, At, M - 1>(m, lines, a, b, at, c, ldc, n, accumulate);
+}
+
+}  // namespace
+}  // namespace tercel
