@@ -27,6 +27,7 @@ void bind_module_type(Binder& b);
 void bind_norm(Binder& b);
 void bind_numeric(Binder& b);
 void bind_optim(Binder& b);
+void bind_quant(Binder& b);
 void bind_random(Binder& b);
 void bind_reduce(Binder& b);
 void bind_pool(Binder& b);
@@ -66,6 +67,7 @@ PYBIND11_MODULE(_core, module) {
   bind_norm(b);
   bind_numeric(b);
   bind_optim(b);
+  bind_quant(b);
   bind_random(b);
   bind_reduce(b);
   bind_pool(b);

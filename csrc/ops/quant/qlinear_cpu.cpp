@@ -1,0 +1,244 @@
+// Weight-only products: codes are decoded in registers, sixteen columns at a time, and multiplied
+// at once (few rows), or decoded into the panels of the float product (many rows).
+//
+// Bound: few rows run at memory speed while decoding takes less than a line from memory. Decoding a
+// 4-bit code: shift, table look-up in one permute, scale; an int8 code: two shifts, conversion,
+// scale.
+#include "ops/quant/qlinear_kernels.h"
+#include "ops/quant/quant_codes.h"
+
+namespace tercel {
+namespace {
+
+constexpr int64_t kBlock = 512;  // kGemmKBlock
+
+#if defined(TERCEL_LEVEL_AVX512)
+constexpr int kMaxRows = 8;
+#else
+constexpr int kMaxRows = 4;
+#endif
+
+// As the generic micro-kernel of the float product: two roundings where the level has no fma.
+TERCEL_INLINE VecF multiply_add(VecF a, VecF b, VecF c) {
+#if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
+  return fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// Decoders of code J of each 32-bit word.
+template <QFormat F>
+struct Byte {
+  static constexpr int kPer = 4;
+  TERCEL_INLINE explicit Byte(QFormat) {}
+  template <int J>
+  TERCEL_INLINE VecF at(VecI word) const {
+    if constexpr (F == QFormat::i8) {
+      return to_float(simd::shift_right_signed<24>(simd::shift_left<24 - 8 * J>(word)));
+    } else {
+      return decode<F>(simd::shift_right<8 * J>(word) & VecI(255));
+    }
+  }
+};
+struct Nibble {
+  static constexpr int kPer = 8;
+  const float* table;
+  TERCEL_INLINE explicit Nibble(QFormat f) : table(table4(f)) {}
+  template <int J>
+  TERCEL_INLINE VecF at(VecI word) const {
+    return lookup16(table, simd::shift_right<4 * J>(word));
+  }
+};
+
+template <int... J>
+struct Steps {};
+template <int N>
+struct StepsOf;
+template <>
+struct StepsOf<4> {
+  using type = Steps<0, 1, 2, 3>;
+};
+template <>
+struct StepsOf<8> {
+  using type = Steps<0, 1, 2, 3, 4, 5, 6, 7>;
+};
+
+// f.operator()<J>() for J < limit; all of them when limit >= the number of steps.
+template <bool kAll, int... J, class F>
+TERCEL_INLINE void each(Steps<J...>, int64_t limit, F&& f) {
+  ((kAll || J < limit ? (f.template operator()<J>(), 0) : 0), ...);
+}
+
+template <class D, bool kZero, int MR, int P>
+TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
+  const QPanels& w = a.w;
+  const D decoder(w.format);
+  using Index = typename StepsOf<D::kPer>::type;
+  const float* x = a.x + m0 * a.x_row_stride;
+  const uint8_t* codes = w.codes + p * w.lines * 64;
+  VecF total[MR][P];
+  for (int64_t kb = 0; kb < w.K; kb += kBlock) {
+    const int64_t k_end = kb + kBlock < w.K ? kb + kBlock : w.K;
+    VecF acc[MR][P];
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 2
+      for (int q = 0; q < P; ++q) acc[m][q] = VecF(0.0f);
+    }
+    for (int64_t k0 = kb; k0 < k_end;) {
+      const int64_t group = k0 / w.run;
+      const int64_t k1 = (group + 1) * w.run < k_end ? (group + 1) * w.run : k_end;
+      VecF scale[P], zero[P];
+#pragma GCC unroll 2
+      for (int q = 0; q < P; ++q) {
+        const int64_t at = ((p + q) * w.groups + group) * 16;
+        scale[q] = VecF::load(w.scales + at);
+        if constexpr (kZero) zero[q] = VecF::load(w.zeros + at);
+      }
+      const auto line = [&]<bool kAll>(int64_t k, int64_t limit) __attribute__((always_inline)) {
+        VecI word[P];
+#pragma GCC unroll 2
+        for (int q = 0; q < P; ++q) {
+          word[q] = VecI::load(
+              reinterpret_cast<const int32_t*>(codes + (q * w.lines + k / D::kPer) * 64));
+        }
+        each<kAll>(Index(), limit, [&]<int J>() __attribute__((always_inline)) {
+#pragma GCC unroll 2
+          for (int q = 0; q < P; ++q) {
+            VecF v = decoder.template at<J>(word[q]);
+            if constexpr (kZero) v = v - zero[q];
+            v = v * scale[q];
+#pragma GCC unroll 8
+            for (int m = 0; m < MR; ++m) {
+              acc[m][q] = multiply_add(VecF(x[m * a.x_row_stride + k + J]), v, acc[m][q]);
+            }
+          }
+        });
+      };
+      int64_t k = k0;
+      for (; k + D::kPer <= k1; k += D::kPer) line.template operator()<true>(k, D::kPer);
+      if (k < k1) line.template operator()<false>(k, k1 - k);
+      k0 = k1;
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 2
+      for (int q = 0; q < P; ++q) total[m][q] = kb == 0 ? acc[m][q] : total[m][q] + acc[m][q];
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 2
+    for (int q = 0; q < P; ++q) {
+      const int64_t n0 = (p + q) * 16, n = w.N - n0 < 16 ? w.N - n0 : 16;
+      float* out = a.out + (m0 + m) * a.ld + n0;
+      VecF v = total[m][q];
+      if (n == 16) {
+        if (a.bias) v = v + VecF::load(a.bias + n0);
+        v.store(out);
+      } else {
+        if (a.bias) v = v + VecF::load_n(a.bias + n0, n);
+        v.store_n(out, n);
+      }
+    }
+  }
+}
+
+template <class D, bool kZero>
+void gemv_as(const QGemvArgs& a) {
+  if (a.M == 1) {
+    int64_t p = a.p0;
+    for (; p + 2 <= a.p1; p += 2) gemv_panels<D, kZero, 1, 2>(a, p, 0);
+    if (p < a.p1) gemv_panels<D, kZero, 1, 1>(a, p, 0);
+    return;
+  }
+  for (int64_t p = a.p0; p < a.p1; ++p) {
+    int64_t m = 0;
+    if constexpr (kMaxRows >= 8) {
+      for (; m + 8 <= a.M; m += 8) gemv_panels<D, kZero, 8, 1>(a, p, m);
+    }
+    for (; m + 4 <= a.M; m += 4) gemv_panels<D, kZero, 4, 1>(a, p, m);
+    for (; m + 2 <= a.M; m += 2) gemv_panels<D, kZero, 2, 1>(a, p, m);
+    if (m < a.M) gemv_panels<D, kZero, 1, 1>(a, p, m);
+  }
+}
+
+template <class D, bool kZero>
+void decode_as(const QDecodeArgs& a) {
+  const QPanels& w = a.w;
+  const D decoder(w.format);
+  using Index = typename StepsOf<D::kPer>::type;
+  const int64_t padded = (a.rows + a.width - 1) / a.width * a.width;
+  const bool whole = a.row0 % 16 == 0 && a.width % 16 == 0;
+  for (int64_t c0 = a.row0 / 16 * 16; c0 < a.row0 + padded; c0 += 16) {
+    const int64_t p = c0 / 16;
+    const bool real = c0 < w.N;
+    const uint8_t* codes = w.codes + p * w.lines * 64;
+    // Lanes go to column c - row0 of the panels.
+    const auto put = [&](int64_t k, const VecF& v) {
+      if (whole) {
+        const int64_t c = c0 - a.row0;
+        v.store(a.dst + (c / a.width * a.kc + (k - a.k0)) * a.width + c % a.width);
+        return;
+      }
+      alignas(64) float lanes[16];
+      v.store(lanes);
+      for (int l = 0; l < 16; ++l) {
+        const int64_t c = c0 + l - a.row0;
+        if (c < 0 || c >= padded) continue;
+        a.dst[(c / a.width * a.kc + (k - a.k0)) * a.width + c % a.width] =
+            c < a.rows ? lanes[l] : 0.0f;
+      }
+    };
+    if (!real) {
+      for (int64_t k = a.k0; k < a.k0 + a.kc; ++k) put(k, VecF(0.0f));
+      continue;
+    }
+    for (int64_t k0 = a.k0; k0 < a.k0 + a.kc;) {
+      const int64_t group = k0 / w.run;
+      const int64_t end = a.k0 + a.kc, k1 = (group + 1) * w.run < end ? (group + 1) * w.run : end;
+      const int64_t at = (p * w.groups + group) * 16;
+      const VecF scale = VecF::load(w.scales + at);
+      VecF zero;
+      if constexpr (kZero) zero = VecF::load(w.zeros + at);
+      for (int64_t k = k0; k < k1; k += D::kPer) {
+        const VecI word = VecI::load(reinterpret_cast<const int32_t*>(codes + k / D::kPer * 64));
+        each<false>(Index(), k1 - k, [&]<int J>() {
+          VecF v = decoder.template at<J>(word);
+          if constexpr (kZero) v = v - zero;
+          put(k + J, v * scale);
+        });
+      }
+      k0 = k1;
+    }
+  }
+}
+
+#define TERCEL_QLINEAR_DISPATCH(name, Args)                                     \
+  void name(const Args& a) {                                                    \
+    const bool zero = a.w.zeros != nullptr;                                     \
+    switch (a.w.format) {                                                       \
+      case QFormat::i8:                                                         \
+        return zero ? name##_as<Byte<QFormat::i8>, true>(a)                     \
+                    : name##_as<Byte<QFormat::i8>, false>(a);                   \
+      case QFormat::u8:                                                         \
+        return zero ? name##_as<Byte<QFormat::u8>, true>(a)                     \
+                    : name##_as<Byte<QFormat::u8>, false>(a);                   \
+      case QFormat::e4m3:                                                       \
+        return name##_as<Byte<QFormat::e4m3>, false>(a);                        \
+      case QFormat::e5m2:                                                       \
+        return name##_as<Byte<QFormat::e5m2>, false>(a);                        \
+      default:                                                                  \
+        return zero ? name##_as<Nibble, true>(a) : name##_as<Nibble, false>(a); \
+    }                                                                           \
+  }
+TERCEL_QLINEAR_DISPATCH(gemv, QGemvArgs)
+TERCEL_QLINEAR_DISPATCH(decode, QDecodeArgs)
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const QLinearKernels qlinear_kernels = {gemv, decode};
+}  // namespace TERCEL_LEVEL
+}  // namespace tercel

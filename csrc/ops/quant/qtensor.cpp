@@ -1,0 +1,310 @@
+// QTensor: checks, packing, printing; linear with a quantised weight.
+#include "ops/quant/qtensor.h"
+
+#include <algorithm>
+
+#include "core/launch.h"
+#include "core/parallel.h"
+#include "ops/copy/copy.h"
+#include "ops/matmul/gemm.h"
+#include "ops/matmul/gemm_int8.h"
+#include "ops/matmul/matmul.h"
+#include "ops/quant/qlinear_kernels.h"
+#include "ops/quant/quant_kernels.h"
+#include "ops/view/view.h"
+
+namespace tercel {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+// Products with at most this many rows decode in registers; more go through the panels of the float
+// product.
+constexpr int64_t kGemvRows = 16;
+
+QPanels panels_of(const QTensor& w, const QPacked& p) {
+  const int64_t K = w.shape()[1];
+  return {static_cast<const uint8_t*>(p.codes.data()),
+          int8_lines(code_bytes(w.format(), K)),
+          w.format(),
+          p.scales.data_as<float>(),
+          p.zeros.defined() ? p.zeros.data_as<float>() : nullptr,
+          p.groups,
+          p.run,
+          w.shape()[0],
+          K};
+}
+
+void decode_panels(const void* context, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
+                   int width, void* dst) {
+  qlinear_kernels().decode(
+      {*static_cast<const QPanels*>(context), row0, rows, k0, kc, width, static_cast<float*>(dst)});
+}
+
+int64_t cost_ns(int64_t M, int64_t N, int64_t K) { return gemm_cost_ns(M, N, K, 1) + N * K / 16; }
+
+// Rows x[M, K] with unit column stride.
+struct Rows {
+  Tensor t;
+  int64_t M, K;
+};
+Rows rows_of(const Tensor& x) {
+  const int64_t K = x.size(-1);
+  Tensor t = contiguous(x.detach());
+  return {t, x.numel() / std::max<int64_t>(K, 1), K};
+}
+
+Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Tensor& out) {
+  const auto packed = w.packed();
+  const QPanels panels = panels_of(w, *packed);
+  const int64_t N = w.shape()[0], cost = cost_ns(x.M, N, x.K);
+  if (x.M <= kGemvRows) {
+    const Tensor xf = to(x.t, DType::f32),
+                 b = bias.defined() ? contiguous(to(bias.detach(), DType::f32)) : Tensor();
+    const Tensor y = out.dtype() == DType::f32 ? out : empty(out.shape(), DType::f32);
+    QGemvArgs a{panels,
+                xf.data_as<float>(),
+                x.K,
+                x.M,
+                0,
+                0,
+                b.defined() ? b.data_as<float>() : nullptr,
+                y.data_as<float>(),
+                N};
+    {
+      InterpreterRelease release(cost > kReleaseNs);
+      const int64_t count = int8_panels(N),
+                    enough = std::max<int64_t>(1, 256 * 1024 / (16 * x.K * x.M + 1));
+      const int64_t grain = std::max({enough, ceil_div(count, 8 * num_threads()), int64_t{2}});
+      parallel_for(count, grain, [&](int64_t p0, int64_t p1) {
+        QGemvArgs part = a;
+        part.p0 = p0;
+        part.p1 = p1;
+        qlinear_kernels().gemv(part);
+      });
+    }
+    if (!y.is_same(out)) strided_copy(out, y);
+    return out;
+  }
+  GemmArgs g;
+  g.M = x.M;
+  g.N = N;
+  g.K = x.K;
+  g.in_dtype = g.out_dtype = out.dtype();
+  g.a.data = x.t.data();
+  g.a.row_stride = x.K;
+  g.a.k_stride = 1;
+  g.b.pack = &decode_panels;
+  g.b.context = &panels;
+  g.out = out.data();
+  g.out_row_stride = N;
+  const Tensor b = bias.defined() ? contiguous(bias.detach()) : Tensor();
+  if (b.defined()) {
+    g.epilogue.beta = 1.0;
+    g.epilogue.c = b.data();
+    g.epilogue.c_col_stride = 1;
+  }
+  InterpreterRelease release(cost > kReleaseNs);
+  gemm(g);
+  return out;
+}
+
+Tensor dynamic_int8(const Rows& x, const QTensor& w, const Tensor& bias, const Tensor& out) {
+  const auto packed = w.packed();
+  const Tensor q = empty({x.M, x.K}, DType::i8), scale = empty({x.M}, DType::f32);
+  const Tensor b = bias.defined() ? contiguous(to(bias.detach(), DType::f32)) : Tensor();
+  Int8Gemm g;
+  g.M = x.M;
+  g.N = w.shape()[0];
+  g.K = x.K;
+  g.a = {q.data(), x.K, 1};
+  g.packed_b = packed->codes.data();
+  g.out = out.data();
+  g.out_row_stride = g.N;
+  g.out_dtype = out.dtype();
+  g.epilogue.scale_a = scale.data_as<float>();
+  g.epilogue.scale_a_stride = 1;
+  g.epilogue.scale_b = packed->row_scales.data_as<float>();
+  g.epilogue.scale_b_stride = 1;
+  if (b.defined()) g.epilogue.bias = b.data_as<float>();
+  InterpreterRelease release(cost_ns(x.M, g.N, x.K) / 4 > kReleaseNs);
+  const RowQuantArgs args{x.t.data(),          x.t.dtype(),           x.K, x.K, 0, 0,
+                          q.data_as<int8_t>(), scale.data_as<float>()};
+  parallel_for(x.M, std::max<int64_t>(1, 64 * 1024 / (x.K + 1)), [&](int64_t r0, int64_t r1) {
+    RowQuantArgs part = args;
+    part.row0 = r0;
+    part.row1 = r1;
+    quant_kernels().row_quant(part);
+  });
+  int8_gemm(g);
+  return out;
+}
+
+struct QLinearNode final : Node {
+  std::shared_ptr<const QTensor> weight;
+  const char* name() const override { return "QuantizedLinearBackward"; }
+  TensorList backward(const TensorList& g) override {
+    TensorList out(edges.size());
+    if (needs(0)) {
+      TERCEL_CHECK(weight != nullptr, Runtime,
+                   "linear: backward through a graph that was already freed");
+      out[0] = matmul(g[0], weight->dequantize(g[0].dtype()));
+    }
+    if (needs(1)) out[1] = g[0].dim() == 1 ? g[0] : sum_to(g[0], {g[0].size(-1)});
+    return out;
+  }
+  void release_saved() override { weight.reset(); }
+};
+
+}  // namespace
+
+QTensor::QTensor(Tensor values, Tensor scales, Tensor zeros, QFormat format, Shape shape,
+                 Dims block, bool dynamic)
+    : values_(contiguous(values.detach())),
+      scales_(contiguous(scales.detach())),
+      zeros_(zeros.defined() ? contiguous(zeros.detach()) : Tensor()),
+      format_(format),
+      shape_(shape),
+      block_(block),
+      dynamic_(dynamic) {
+  const char* op = "QTensor";
+  const QFormatInfo& f = info(format);
+  checked_numel(shape, op);
+  TERCEL_CHECK(shape.size() >= 1, Shape, op, ": shape must have at least 1 dim");
+  TERCEL_CHECK(block.size() == shape.size(), Shape, op, ": block_size must have ", shape.size(),
+               " entries, got ", block.size());
+  Shape codes = shape, grid;
+  codes[shape.size() - 1] = code_bytes(format, shape.back());
+  for (int d = 0; d < shape.size(); ++d) {
+    if (block_[d] == -1) block_[d] = std::max<int64_t>(1, shape[d]);
+    TERCEL_CHECK(block_[d] >= 1, Value, op, ": block_size must be at least 1 (or -1), got ",
+                 block_[d]);
+    grid.push_back(ceil_div(shape[d], block_[d]));
+  }
+  TERCEL_CHECK(values_.dtype() == f.storage, DType, op, ": values of ", f.name, " must have dtype ",
+               dtype_name(f.storage), ", got ", dtype_name(values_.dtype()));
+  TERCEL_CHECK(values_.shape() == codes, Shape, op, ": values of ", f.name, " must have shape ",
+               codes, ", got ", values_.shape());
+  TERCEL_CHECK(scales_.dtype() == DType::f32 || (scales_.dtype() == DType::u8 && !f.integer), DType,
+               op, ": scales must be float32, or uint8 (e8m0) for float formats, got ",
+               dtype_name(scales_.dtype()));
+  TERCEL_CHECK(scales_.shape() == grid, Shape, op, ": scales must have shape ", grid, ", got ",
+               scales_.shape());
+  if (zeros_.defined()) {
+    TERCEL_CHECK(f.integer, Value, op, ": zero_points need an integer format, got ", f.name);
+    TERCEL_CHECK(zeros_.shape() == grid, Shape, op, ": zero_points must have shape ", grid,
+                 ", got ", zeros_.shape());
+    TERCEL_CHECK(zeros_.dtype() == DType::i8 || zeros_.dtype() == DType::u8, DType, op,
+                 ": zero_points must be int8 or uint8, got ", dtype_name(zeros_.dtype()));
+  }
+  TERCEL_CHECK(!dynamic || (format == QFormat::i8 && !zeros_.defined() && shape.size() == 2 &&
+                            (grid[1] == 1 || shape[1] == 0)),
+               NotImplemented, op,
+               ": dynamic quantisation of activations needs a symmetric int8 matrix with one scale "
+               "per row or tensor");
+}
+
+int64_t QTensor::nbytes() const {
+  const auto size = [](const Tensor& t) {
+    return t.defined() ? t.numel() * t.itemsize() : int64_t{0};
+  };
+  return size(values_) + size(scales_) + size(zeros_);
+}
+
+std::string QTensor::text() const {
+  const double bits = 8.0 * static_cast<double>(nbytes()) /
+                      static_cast<double>(std::max<int64_t>(1, numel_of(shape_)));
+  std::ostringstream out;
+  out.precision(3);
+  out << "QTensor(" << info(format_).name << ", shape=" << shape_ << ", block_size=" << block_
+      << (scales_.dtype() == DType::u8 ? ", e8m0 scales" : "")
+      << (zeros_.defined() ? ", zero points" : "") << (dynamic_ ? ", dynamic int8 activations" : "")
+      << ", " << bits << " bits per element)";
+  return out.str();
+}
+
+Tensor QTensor::dequantize(DType dtype) const {
+  return dequantize_affine(values_, block_, scales_, zeros_, format_, dtype, shape_.back());
+}
+
+bool QTensor::packable() const {
+  return shape_.size() == 2 && (block_[1] % 8 == 0 || block_[1] >= shape_[1]);
+}
+
+std::shared_ptr<const QPacked> QTensor::packed() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const uint32_t zv = zeros_.defined() ? zeros_.version() : 0;
+  if (packed_ && packed_->values_version == values_.version() &&
+      packed_->scales_version == scales_.version() && packed_->zeros_version == zv) {
+    return packed_;
+  }
+  auto p = std::make_shared<QPacked>();
+  p->values_version = values_.version();
+  p->scales_version = scales_.version();
+  p->zeros_version = zv;
+  const int64_t N = shape_[0], K = shape_[1], bytes = code_bytes(format_, K),
+                panels = int8_panels(N);
+  p->run = std::max<int64_t>(1, std::min(block_[1], K));
+  p->groups = std::max<int64_t>(1, ceil_div(K, p->run));
+  p->codes = empty({int8_packed_bytes(N, bytes)}, DType::i8);
+  int8_pack({values_.data(), bytes, 1}, N, bytes, p->codes.data());
+  const auto spread = [&](const Tensor& grid) {
+    const bool e8m0 = grid.is_same(scales_) && grid.dtype() == DType::u8;
+    const Tensor src = e8m0 ? e8m0_to_float(grid) : contiguous(to(grid, DType::f32));
+    const Tensor dst = tercel::zeros({panels, p->groups, 16}, DType::f32);
+    if (src.numel() == 0) return dst;
+    for (int64_t n = 0; n < N; ++n) {
+      for (int64_t k = 0; k < p->groups; ++k) {
+        dst.data_as<float>()[((n / 16) * p->groups + k) * 16 + n % 16] =
+            src.data_as<float>()[n / block_[0] * p->groups + k];
+      }
+    }
+    return dst;
+  };
+  p->scales = spread(scales_);
+  if (zeros_.defined()) p->zeros = spread(zeros_);
+  if (p->groups == 1) {
+    p->row_scales = empty({N}, DType::f32);
+    for (int64_t n = 0; n < N; ++n)
+      p->row_scales.data_as<float>()[n] = p->scales.data_as<float>()[n];
+  }
+  packed_ = p;
+  return p;
+}
+
+Tensor linear(const Tensor& x, const std::shared_ptr<const QTensor>& w, const Tensor& bias) {
+  constexpr uint32_t kMask = dtype_bit(DType::f32) | dtype_bit(DType::bf16) | dtype_bit(DType::f16);
+  if (!(dtype_bit(x.dtype()) & kMask)) fail_dtype("linear", "input", x.dtype(), kMask);
+  TERCEL_CHECK(w->shape().size() == 2, Shape,
+               "linear: a quantised weight must have shape [out, in], got ", w->shape());
+  const int64_t N = w->shape()[0], K = w->shape()[1];
+  TERCEL_CHECK(x.dim() >= 1 && x.size(-1) == K, Shape, "linear: last dim of input must be ", K,
+               " (weight ", w->shape(), "), got shape ", x.shape());
+  TERCEL_CHECK(!bias.defined() || (bias.dim() == 1 && bias.size(0) == N), Shape,
+               "linear: bias must have shape [", N, "], got ",
+               bias.defined() ? bias.shape() : Shape());
+  TERCEL_CHECK(!bias.defined() || bias.dtype() == x.dtype(), DType,
+               "linear: bias must have the dtype ", dtype_name(x.dtype()), " of input, got ",
+               dtype_name(bias.defined() ? bias.dtype() : x.dtype()));
+  Shape shape = x.shape();
+  shape[shape.size() - 1] = N;
+  Tensor y;
+  if (K == 0 || x.numel() == 0 || N == 0 || !w->packable()) {
+    GradMode off(false);
+    const Tensor dense = w->dequantize(DType::f32);
+    const Tensor xf = to(x.detach(), DType::f32);
+    y = to(linear(xf, dense, bias.defined() ? to(bias.detach(), DType::f32) : Tensor()), x.dtype());
+  } else {
+    y = empty(shape, x.dtype());
+    const Rows rows = rows_of(x);
+    w->dynamic() ? dynamic_int8(rows, *w, bias, y) : weight_only(rows, *w, bias, y);
+  }
+  if (grad_needed(x, bias)) {
+    auto node = make_node<QLinearNode>({&x, &bias});
+    if (node->needs(0)) node->weight = w;
+    set_history(y, node);
+  }
+  return y;
+}
+
+}  // namespace tercel

@@ -1,0 +1,97 @@
+// Sixteen values <-> sixteen codes of a format. Only for files compiled per ISA level.
+#pragma once
+
+#include "ops/quant/quant_format.h"
+#include "simd/philox.h"
+#include "simd/rows.h"
+
+namespace tercel {
+namespace {
+
+using simd::VecI;
+
+// table[code & 15]
+TERCEL_INLINE VecF lookup16(const float* table, VecI code) {
+#if defined(TERCEL_LEVEL_AVX512)
+  return _mm512_permutexvar_ps(code.v, _mm512_loadu_ps(table));
+#elif defined(TERCEL_LEVEL_AVX2)
+  const __m256 low = _mm256_loadu_ps(table), high = _mm256_loadu_ps(table + 8);
+  const auto one = [&](__m256i c) {
+    return _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, c), _mm256_permutevar8x32_ps(high, c),
+                            _mm256_castsi256_ps(_mm256_slli_epi32(c, 28)));
+  };
+  return {one(code.lo), one(code.hi)};
+#else
+  alignas(64) int32_t c[16];
+  alignas(64) float v[16];
+  code.store(c);
+  for (int i = 0; i < 16; ++i) v[i] = table[c[i] & 15];
+  return VecF::load(v);
+#endif
+}
+
+template <QFormat F>
+TERCEL_INLINE VecF decode(VecI code) {
+  if constexpr (F == QFormat::i8) {
+    return to_float(shift_right_signed<24>(shift_left<24>(code)));
+  } else if constexpr (F == QFormat::u8) {
+    return to_float(code);
+  } else if constexpr (F == QFormat::e4m3) {
+    return simd::f8e4m3_to_float(code);
+  } else if constexpr (F == QFormat::e5m2) {
+    return simd::f8e5m2_to_float(code);
+  } else {
+    return lookup16(table4(F), code);
+  }
+}
+
+struct Rounding {
+  VecF zero, qmin, qmax;
+};
+
+// round(t), half to even
+TERCEL_INLINE VecF round_nearest(VecF t) { return round(t); }
+// floor(t) or floor(t) + 1 with the probability of the fraction; `bits` are uniform
+TERCEL_INLINE VecF round_stochastic(VecF t, VecI bits) {
+  const VecF down = floor(t);
+  const VecF u = to_float(simd::shift_right<8>(bits)) * VecF(0x1p-24f);
+  return select(u < t - down, down + VecF(1.0f), down);
+}
+
+// Integer formats: the code value after clamping, as a float.
+TERCEL_INLINE VecF clamp_code(VecF rounded, const Rounding& r) {
+  const VecF v = rounded + r.zero;
+  const VecF c = min_or_second(max_or_second(v, r.qmin), r.qmax);
+  return select(simd::isnan(v), r.zero, c);
+}
+
+// Float formats: the code of t. Finite overflow saturates, NaN stays NaN where the format has one
+// and is 0 else.
+template <QFormat F>
+TERCEL_INLINE VecI encode_float(VecF t) {
+  if constexpr (F == QFormat::e4m3) {
+    return simd::float_to_f8e4m3(t);
+  } else if constexpr (F == QFormat::e5m2) {
+    return simd::float_to_f8e5m2(t);
+  } else if constexpr (F == QFormat::e2m1) {
+    const VecI u = as_int(t), a = u & VecI(0x7fffffff);
+    VecI code = simd::round_to_code<1, 0>(a);
+    code = select(a > VecI(0x40bfffff), VecI(7), code);  // from 6
+    code = select(a > VecI(0x7f800000), VecI(0), code | (simd::shift_right<28>(u) & VecI(8)));
+    return code;
+  } else {
+    // nf4: number of midpoints below t; a tie takes the lower value.
+    VecI code(0);
+    for (int i = 0; i < 15; ++i) {
+      const float middle = 0.5f * (table4(F)[i] + table4(F)[i + 1]);
+      code = code + select(t > VecF(middle), VecI(1), VecI(0));
+    }
+    return select(simd::isnan(t), VecI(7), code);
+  }
+}
+
+template <QFormat F>
+inline constexpr bool kInteger = F <= QFormat::u4;
+
+}  // namespace
+}  // namespace tercel
