@@ -35,6 +35,7 @@ _SUBMODULES = (
     "io",
     "nn",
     "optim",
+    "quantization",
     "random",
     "testing",
     "utils",
