@@ -34,6 +34,9 @@ def conv2(s):
         Sample((s.normal(2, 2, 6, 5), s.normal(2, 2, 2, 4)), dict(padding="same")),
         Sample((s.normal(1, 1, 4, 4), s.normal(2, 1, 3, 3)), dict(stride=5, padding=3)),
         Sample((s.normal(2, 20, 7, 7), s.normal(9, 20, 3, 3)), dict(padding="valid")),
+        Sample((s.normal(1, 12, 5, 7), s.normal(12, 12, 3, 2), s.normal(12)), dict(padding=1)),
+        Sample((s.normal(1, 12, 7, 9), s.normal(12, 12, 2, 3)), dict(stride=2, padding=1)),
+        Sample((s.normal(2, 4, 3, 5), s.normal(6, 2, 1, 1), s.normal(6)), dict(groups=2)),
     ]
 
 

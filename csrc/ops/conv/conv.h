@@ -8,9 +8,10 @@
 // same; 16-bit formats accumulate in float32 and round once. Inputs of any strides (copied if not
 // contiguous). Numerics: one fused-multiply-add chain per output in the order (c, k), so a sample's
 // result depends neither on its batch nor on the threads, and float32 is equal on avx2 and avx512.
-// float32 3x3 convolutions whose sample is large enough use Winograd's F(4x4, 3x3)
-// (algorithm="auto"), with the error bound of reliability contract N7. Gradients are differentiable
-// any number of times. Cost: 2 N groups O C K P flops.
+// With algorithm="auto", float32 3x3 convolutions whose sample is large enough use Winograd's
+// F(4x4, 3x3), with the error bound of reliability contract N7, and 1x1 convolutions are matrix
+// products with the sums of gemm.h. Gradients are differentiable any number of times. Cost: 2 N
+// groups O C K P flops.
 #pragma once
 
 #include <optional>

@@ -46,11 +46,11 @@ struct ConvPhase {
   int64_t grid[3];        // pixels of this phase
   int64_t y_first;        // element of the output plane of pixel 0
   int64_t y_step[3];      // elements of the output plane between pixels
-  void* packed;           // [groups][O rounded up to 8][K] weights, packed by the kernel
+  void* packed;           // [groups][O rounded up to kConvRows][K] weights, packed by the kernel
 };
 
 // Workspace sizes: packed weights hold round_up(O, kConvRows) rows per group.
-inline constexpr int64_t kConvRows = 8;
+inline constexpr int64_t kConvRows = 16;
 // A source that is read in place may end right after its last element (loads are masked there); a
 // padded copy needs this many elements behind the last plane, for vectors that start before its
 // end.

@@ -9,6 +9,7 @@
 // and rounded once at the store.
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
+#include "ops/conv/conv_channel.h"
 #include "ops/conv/conv_pad.h"
 #include "ops/conv/conv_tile.h"
 
@@ -17,10 +18,27 @@ namespace {
 
 // Sums of a part that rest between K blocks; on the stack, threads have little of it.
 inline constexpr int64_t kScratchBytes = 65536;
+inline constexpr int64_t kScratchTiles = kScratchBytes / (kMR * kNV * kRegBytes);
 template <class T>
 struct Scratch {
   alignas(64) T data[kScratchBytes / sizeof(T)];
 };
+
+template <class T>
+bool weights_in_cache(const ConvArgs& a, const ConvPhase& ph) {
+  return a.cout * ph.K * static_cast<int64_t>(sizeof(T)) <= (1 << 19);
+}
+
+// Whether a phase is computed by conv_channel.h.
+template <class T>
+bool by_channels(const ConvArgs& a, const ConvPhase& ph) {
+#if defined(TERCEL_LEVEL_AVX512)
+  return sizeof(T) == 4 && use_channels(a, ph);
+#else
+  (void)a, (void)ph;
+  return false;
+#endif
+}
 
 template <class S, class T>
 void pack_weights(const ConvArgs& a) {
@@ -29,6 +47,14 @@ void pack_weights(const ConvArgs& a) {
   const int64_t rows = (a.cout + kConvRows - 1) / kConvRows * kConvRows;
   for (int64_t f = 0; f < a.num_phases; ++f) {
     const ConvPhase& ph = a.phases[f];
+#if defined(TERCEL_LEVEL_AVX512)
+    if constexpr (sizeof(T) == 4) {
+      if (by_channels<T>(a, ph)) {
+        pack_channels<S>(a, ph);
+        continue;
+      }
+    }
+#endif
     T* packed = static_cast<T*>(ph.packed);
     parallel_for(a.groups * blocks, 1 + 4096 / (ph.K + 1), [&](int64_t i0, int64_t i1) {
       for (int64_t i = i0; i < i1; ++i) {
@@ -54,21 +80,34 @@ struct Run {  // consecutive pixels of one output row inside a tile
   int64_t src, dst, n;
 };
 
-// Cuts tile positions [f, f + kTile) into runs of real pixels.
-int find_runs(const ConvArgs& a, const ConvPhase& ph, int64_t f, int64_t n, Run* runs) {
-  int64_t z = f / a.slab, y = f % a.slab / a.row, x = f % a.slab % a.row;
+struct TilePlace {  // image and grid position where a tile starts; the last two may be no pixel
+  int64_t image, f, z, y, x;
+};
+
+// Steps over positions without dividing.
+TERCEL_INLINE void advance(const ConvArgs& a, int64_t n, TilePlace& p) {
+  p.x += n;
+  while (p.x >= a.row) {
+    p.x -= a.row;
+    if (++p.y == a.pad.size[1]) {
+      p.y = 0;
+      ++p.z;
+    }
+  }
+}
+
+// Cuts the n positions from `at` into runs of real pixels.
+int find_runs(const ConvArgs& a, const ConvPhase& ph, TilePlace at, int64_t n, Run* runs) {
   int count = 0;
   for (int64_t i = 0; i < n;) {
-    if (y < ph.grid[1] && x < ph.grid[2]) {
-      const int64_t len = ph.grid[2] - x < n - i ? ph.grid[2] - x : n - i;
-      runs[count++] = {i, ph.y_first + z * ph.y_step[0] + y * ph.y_step[1] + x * ph.y_step[2], len};
+    const int64_t left = a.row - at.x;
+    if (at.y < ph.grid[1] && at.x < ph.grid[2]) {
+      const int64_t len = ph.grid[2] - at.x < n - i ? ph.grid[2] - at.x : n - i;
+      runs[count++] = {
+          i, ph.y_first + at.z * ph.y_step[0] + at.y * ph.y_step[1] + at.x * ph.y_step[2], len};
     }
-    i += a.row - x;
-    x = 0;
-    if (++y == a.slab / a.row) {
-      y = 0;
-      ++z;
-    }
+    i += left;
+    advance(a, left, at);
   }
   return count;
 }
@@ -106,40 +145,56 @@ void forward_part(const ConvArgs& a, const ConvPhase& ph, const T* src, const Pa
   const int64_t rows = (a.cout + kConvRows - 1) / kConvRows * kConvRows;
   const int64_t k_blocks = (ph.K + 319) / 320;
   const int64_t k_size = k_blocks ? (ph.K + k_blocks - 1) / k_blocks : 0;
-  const bool w_in_cache = a.cout * ph.K * static_cast<int64_t>(sizeof(T)) <= (1 << 19);
+  const bool w_in_cache = weights_in_cache<T>(a, ph);
   const int64_t nt = p.t1 - p.t0, nb = p.b1 - p.b0;
   Run runs[kTile<T>];
   const T* packed = static_cast<const T*>(ph.packed) + p.g * rows * ph.K;
   const S* bias = static_cast<const S*>(a.bias);
+  TilePlace place[kScratchTiles];
+  const int64_t f0 = p.t0 % p.tiles * kTile<T>;
+  place[0] = {p.t0 / p.tiles, f0, f0 / a.slab, f0 % a.slab / a.row, f0 % a.slab % a.row};
+  for (int64_t t = 1; t < nt; ++t) {
+    place[t] = place[t - 1];
+    place[t].f += kTile<T>;
+    if (place[t].f < pixels)
+      advance(a, kTile<T>, place[t]);
+    else
+      place[t] = {place[t].image + 1, 0, 0, 0, 0};
+  }
   int64_t run_tile = -1;
   int run_count = 0;
+  const auto one = [&](int64_t ti, int64_t bi, int64_t k0, int64_t k1) {
+    const TilePlace& at = place[ti];
+    const int64_t o0 = (p.b0 + bi) * kMR;
+    const int mr = rows_of(a.cout - o0);
+    const int64_t n = pixels - at.f < kTile<T> ? pixels - at.f : kTile<T>;
+    const int nv = static_cast<int>((n + kLanes - 1) / kLanes);
+    T* sum = scratch + (k_blocks > 1 ? (bi * nt + ti) * kTileElements : 0);
+    const T* s = src + at.image * a.src_image + p.g * a.cin * a.src_channel + at.f;
+    const int64_t last_lanes = n - (nv - 1) * kLanes;
+    pick_tile<T>(mr, nv, a.in_place && last_lanes < kLanes)(
+        {k1 - k0, packed + o0 * ph.K + k0 * mr, s, ph.offset + k0, sum, k0 == 0, last_lanes});
+    if (k1 != ph.K) return;
+    if (run_tile != ti) {
+      run_tile = ti;
+      run_count = find_runs(a, ph, at, n, runs);
+    }
+    for (int r = 0; r < mr && o0 + r < a.cout; ++r) {
+      const int64_t o = p.g * a.cout + o0 + r;
+      const T b = bias ? static_cast<T>(bias[o]) : static_cast<T>(0);
+      S* y = static_cast<S*>(a.y) + ((p.n0 + at.image) * a.groups * a.cout + o) * a.y_channel;
+      store_runs(sum + r * kTile<T>, b, y, ph.y_step[2], runs, run_count);
+    }
+  };
   for (int64_t kb = 0; kb < (k_blocks ? k_blocks : 1); ++kb) {
     const int64_t k0 = kb * k_size, k1 = k0 + k_size < ph.K ? k0 + k_size : ph.K;
-    const bool last = k1 == ph.K;
-    for (int64_t i = 0; i < nt * nb; ++i) {
-      // weights that fit the cache stream past a tile; otherwise tiles stream past a weight panel
-      const int64_t ti = w_in_cache ? i / nb : i % nt, bi = w_in_cache ? i % nb : i / nt;
-      const int64_t image = (p.t0 + ti) / p.tiles, f = (p.t0 + ti) % p.tiles * kTile<T>;
-      const int64_t o0 = (p.b0 + bi) * kMR;
-      const int mr = rows_of(a.cout - o0);
-      const int64_t n = pixels - f < kTile<T> ? pixels - f : kTile<T>;
-      const int nv = static_cast<int>((n + kLanes - 1) / kLanes);
-      T* sum = scratch + (k_blocks > 1 ? (bi * nt + ti) * kTileElements : 0);
-      const T* s = src + image * a.src_image + p.g * a.cin * a.src_channel + f;
-      const int64_t last_lanes = n - (nv - 1) * kLanes;
-      pick_tile<T>(mr, nv, a.in_place && last_lanes < kLanes)(
-          {k1 - k0, packed + o0 * ph.K + k0 * mr, s, ph.offset + k0, sum, kb == 0, last_lanes});
-      if (!last) continue;
-      if (run_tile != ti) {
-        run_tile = ti;
-        run_count = find_runs(a, ph, f, n, runs);
-      }
-      for (int r = 0; r < mr && o0 + r < a.cout; ++r) {
-        const int64_t o = p.g * a.cout + o0 + r;
-        const T b = bias ? static_cast<T>(bias[o]) : static_cast<T>(0);
-        S* y = static_cast<S*>(a.y) + ((p.n0 + image) * a.groups * a.cout + o) * a.y_channel;
-        store_runs(sum + r * kTile<T>, b, y, ph.y_step[2], runs, run_count);
-      }
+    // weights that fit the cache stream past a tile; otherwise tiles stream past a weight panel
+    if (w_in_cache) {
+      for (int64_t ti = 0; ti < nt; ++ti)
+        for (int64_t bi = 0; bi < nb; ++bi) one(ti, bi, k0, k1);
+    } else {
+      for (int64_t bi = 0; bi < nb; ++bi)
+        for (int64_t ti = 0; ti < nt; ++ti) one(ti, bi, k0, k1);
     }
   }
 }
@@ -147,17 +202,16 @@ void forward_part(const ConvArgs& a, const ConvPhase& ph, const T* src, const Pa
 template <class S, class T>
 void forward_phase(const ConvArgs& a, const ConvPhase& ph, const T* src, int64_t n0,
                    int64_t images) {
-  constexpr int64_t kScratchTiles = kScratchBytes / (kMR * kNV * kRegBytes);
   constexpr int64_t kWidth = kTile<T>;
   const int64_t pixels = (ph.grid[0] - 1) * a.slab + (ph.grid[1] - 1) * a.row + ph.grid[2];
   const int64_t tiles = (pixels + kTile<T> - 1) / kTile<T>;
   const int64_t blocks = (a.cout + kMR - 1) / kMR;
-  const bool w_in_cache = a.cout * ph.K * static_cast<int64_t>(sizeof(T)) <= (1 << 19);
+  const bool w_in_cache = weights_in_cache<T>(a, ph);
   // How much a part holds changes no bits, so it may look at the threads.
   int64_t part_blocks = w_in_cache ? (blocks < 8 ? blocks : 8) : 2;
   if (part_blocks > blocks) part_blocks = blocks;
   int64_t part_tiles = kScratchTiles / part_blocks;
-  if (w_in_cache && part_tiles > 8) part_tiles = 8;
+  if (w_in_cache && part_blocks > 1 && part_tiles > 8) part_tiles = 8;
   if (part_tiles > images * tiles) part_tiles = images * tiles;
   const int64_t wanted = num_threads() > 1 ? 4 * num_threads() : 1;
   const auto parts = [&] {
@@ -219,8 +273,18 @@ void forward_typed(const ConvArgs& a) {
       pad_planes<S, T>(a.pad, n0 * per_image, n1 * per_image);
       src = static_cast<const T*>(a.pad.dst);
     }
-    for (int64_t f = 0; f < a.num_phases; ++f)
-      forward_phase<S, T>(a, a.phases[f], src, n0, n1 - n0);
+    for (int64_t f = 0; f < a.num_phases; ++f) {
+      const ConvPhase& ph = a.phases[f];
+#if defined(TERCEL_LEVEL_AVX512)
+      if constexpr (sizeof(T) == 4) {
+        if (by_channels<T>(a, ph)) {
+          channel_phase<S>(a, ph, src, n0, n1 - n0);
+          continue;
+        }
+      }
+#endif
+      forward_phase<S, T>(a, ph, src, n0, n1 - n0);
+    }
   }
 }
 

@@ -41,7 +41,7 @@ struct Reg {
     else
       return (V)_mm256_set1_pd(x);
 #else
-    V v;
+    V v = {};
     for (int i = 0; i < lanes; ++i) v[i] = x;
     return v;
 #endif

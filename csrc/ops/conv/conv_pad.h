@@ -5,6 +5,9 @@
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
 #include "simd/vec.h"
+#if defined(TERCEL_LEVEL_AVX512)
+#include <immintrin.h>
+#endif
 
 namespace tercel {
 namespace {
@@ -40,9 +43,68 @@ TERCEL_INLINE void zero_row(T* dst, int64_t n) {
   if (i < n) zero.store_n(dst + i, n - i);
 }
 
+#if defined(TERCEL_LEVEL_AVX512)
+// Lanes l of a vector with 0 <= first + l < size.
+TERCEL_INLINE __mmask16 lanes_inside(int64_t first, int64_t size) {
+  const int64_t low = first < 0 ? -first : 0;
+  const int64_t high = size - first < 16 ? size - first : 16;
+  return high > low ? static_cast<__mmask16>((1u << high) - (1u << low)) : __mmask16{0};
+}
+
+// dst[j] = src[first + step * j], or 0 where that is outside of [0, size), for j in [0, n); step 1,
+// 2 or 4. Every lane is masked: nothing outside of src and dst is touched, and a short row costs
+// one load per step and one store.
+template <int step>
+TERCEL_INLINE void sample_row(const float* src, int64_t size, int64_t first, float* dst,
+                              int64_t n) {
+  constexpr int kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const __m512i index = _mm512_mullo_epi32(_mm512_loadu_si512(kAll), _mm512_set1_epi32(step));
+  for (int64_t j = 0; j < n; j += 16, first += 16 * step) {
+    __m512 v[step];
+#pragma GCC unroll 4
+    for (int i = 0; i < step; ++i)
+      v[i] = _mm512_maskz_loadu_ps(lanes_inside(first + 16 * i, size), src + first + 16 * i);
+    if constexpr (step == 2) v[0] = _mm512_permutex2var_ps(v[0], index, v[1]);
+    if constexpr (step == 4) {
+      v[0] = _mm512_permutex2var_ps(v[0], index, v[1]);
+      v[2] = _mm512_permutex2var_ps(v[2], index, v[3]);
+      v[0] = _mm512_shuffle_f32x4(v[0], v[2], 0x44);  // the lower halves
+    }
+    _mm512_mask_storeu_ps(dst + j, lanes_inside(0, n - j), v[0]);
+  }
+}
+
+template <int step>
+void sample_plane(const ConvPadArgs& p, const float* src, float* dst) {
+  const int64_t pitch = p.size[2], width = p.src_size[2];
+  for (int64_t a = 0; a < p.num_residues[0]; ++a)
+    for (int64_t b = 0; b < p.num_residues[1]; ++b)
+      for (int64_t c = 0; c < p.num_residues[2]; ++c) {
+        const int64_t first = step * p.first[2] + p.residues[2][c];
+        for (int64_t jz = 0; jz < p.size[0]; ++jz) {
+          const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
+          for (int64_t jy = 0; jy < p.size[1]; ++jy, dst += pitch) {
+            const int64_t y = p.stride[1] * (p.first[1] + jy) + p.residues[1][b];
+            if (z < 0 || z >= p.src_size[0] || y < 0 || y >= p.src_size[1])
+              zero_row(dst, pitch);
+            else
+              sample_row<step>(src + (z * p.src_size[1] + y) * width, width, first, dst, pitch);
+          }
+        }
+      }
+}
+#endif
+
 // One source plane to its residue planes.
 template <class S, class T>
 void pad_plane(const ConvPadArgs& p, const S* src, T* dst) {
+#if defined(TERCEL_LEVEL_AVX512)
+  if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
+    if (p.stride[2] == 1) return sample_plane<1>(p, src, dst);
+    if (p.stride[2] == 2) return sample_plane<2>(p, src, dst);
+    if (p.stride[2] == 4) return sample_plane<4>(p, src, dst);
+  }
+#endif
   for (int64_t a = 0; a < p.num_residues[0]; ++a)
     for (int64_t b = 0; b < p.num_residues[1]; ++b)
       for (int64_t c = 0; c < p.num_residues[2]; ++c) {

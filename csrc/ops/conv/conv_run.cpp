@@ -5,6 +5,8 @@
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "ops/copy/copy.h"
+#include "ops/matmul/product.h"
+#include "ops/view/view.h"
 
 namespace tercel {
 
@@ -104,11 +106,10 @@ ConvAlgorithm choose_algorithm(const ConvGeometry& g, DType dtype, ConvAlgorithm
     return asked;
   }
   if (asked == ConvAlgorithm::direct || !possible) return ConvAlgorithm::direct;
-  // Transforms cost about (cin + cout) per output against cin * cout saved, and a patch that is cut
-  // off by the border costs as much as a whole one; the transformed weights must not outgrow the
-  // cache.
-  const bool wide = std::min(g.cin, g.cout) >= 32 && g.cin * g.cout <= 128 * 128;
-  const bool large = std::min(g.out[1], g.out[2]) >= 12;
+  // Transforms cost about (cin + cout) per output against cin * cout saved, and weights are
+  // transformed in each call: only large images repay both.
+  const bool wide = std::min(g.cin, g.cout) >= 32 && g.cin * g.cout <= 96 * 96;
+  const bool large = std::min(g.out[1], g.out[2]) >= 40;
   return wide && large ? ConvAlgorithm::winograd : ConvAlgorithm::direct;
 }
 
@@ -168,10 +169,36 @@ void launch_winograd(const Tensor& source, const Tensor& w, const Tensor& bias, 
   launch(winograd_kernels().run, a, cost_ns(g) / 2);
 }
 
+// A 1x1 kernel without padding or stride is a matrix product per image and group, read and written
+// in place.
+bool is_pointwise(const ConvGeometry& g, ConvAlgorithm algorithm) {
+  if (algorithm != ConvAlgorithm::automatic || g.cin == 0 || g.cout == 0) return false;
+  for (int d = 0; d < 3; ++d)
+    if (g.kernel[d] != 1 || g.stride[d] != 1 || g.in[d] != g.out[d] || g.pad[d] != 0) return false;
+  return g.cin * g.cout > 1 && g.in_size() > 1;
+}
+
+// y[n, g] = W[g] x[n, g] + bias[g], or (flip) W[g]^T dy[n, g] + bias[g].
+Tensor run_pointwise(const Tensor& source, const Tensor& w, const Tensor& bias,
+                     const ConvGeometry& g, bool flip) {
+  const int64_t in = flip ? g.cout : g.cin, out = flip ? g.cin : g.cout;
+  Tensor weights = view(w, {g.groups, g.cout, g.cin});
+  if (flip) weights = transpose(weights, 1, 2);
+  ProductOptions options;
+  if (bias.defined()) {
+    options.c = view(bias, {g.groups, out, 1});
+    options.beta = 1.0;
+  }
+  const Tensor y =
+      product("convolution", weights, view(source, {g.images, g.groups, in, g.in_size()}), options);
+  return view(y, flip ? g.input_shape() : g.output_shape());
+}
+
 }  // namespace
 
 Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                    ConvAlgorithm asked) {
+  if (x.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(x, w, bias, g, false);
   Tensor y = empty(g.output_shape(), x.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, x.dtype(), asked);
   if (y.numel() == 0) return y;
@@ -194,6 +221,7 @@ Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const C
 
 Tensor run_input_grad(const Tensor& dy, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                       ConvAlgorithm asked) {
+  if (dy.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(dy, w, bias, g, true);
   Tensor dx = empty(g.input_shape(), dy.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, dy.dtype(), asked);
   if (dx.numel() == 0) return dx;

@@ -10,6 +10,7 @@
 #include "ops/conv/conv_args.h"
 #include "ops/conv/conv_lane.h"
 #include "ops/conv/conv_pad.h"
+#include "ops/matmul/transpose_simd.h"
 
 namespace tercel {
 namespace {
@@ -110,7 +111,16 @@ void transpose_dy(const ConvWeightGradArgs& a, int64_t n0, int64_t images, int64
                          ((n0 + n) * a.groups * a.cout + g * a.cout + o0) * pixels;
           T* dst =
               static_cast<T*>(a.dy_packed) + (g * rows + o0) * pixels * images + n * pixels * width;
-          for (int64_t p0 = 0; p0 < pixels; p0 += 16) {
+          int64_t p0 = 0;
+          if constexpr (sizeof(S) == 4) {
+            for (; valid == width && p0 + kTransposeF32 <= pixels; p0 += kTransposeF32)
+              for (int64_t o = 0; o < width; o += kTransposeF32) {
+                TransposeRegF32 t[kTransposeF32];
+                transpose(src + o * pixels + p0, pixels, t);
+                for (int j = 0; j < kTransposeF32; ++j) store(dst + (p0 + j) * width + o, t[j]);
+              }
+          }
+          for (; p0 < pixels; p0 += 16) {
             const int64_t p1 = p0 + 16 < pixels ? p0 + 16 : pixels;
             for (int64_t o = 0; o < valid; ++o)
               for (int64_t p = p0; p < p1; ++p)
@@ -177,19 +187,42 @@ void accumulate(const ConvWeightGradArgs& a, const T* src, int64_t n0, int64_t i
 }
 
 template <class S, class T>
-void store(const ConvWeightGradArgs& a) {
+void store_sums(const ConvWeightGradArgs& a) {
   const int64_t rows = (a.cout + kConvGradLanes - 1) / kConvGradLanes * kConvGradLanes;
+  const int64_t size = a.cin * a.taps_all;
+  bool dense = sizeof(S) == 4 && a.taps == a.taps_all;  // sums in the order of dw
+  for (int64_t t = 0; t < a.taps; ++t) dense = dense && a.tap[t] == t;
+  const int64_t step = kTransposeF32, blocks = (a.cout + step - 1) / step;
   S* dw = static_cast<S*>(a.dw);
-  parallel_for(a.groups * a.cout, 1 + 8192 / (a.cin * a.taps_all), [&](int64_t i0, int64_t i1) {
+  parallel_for(a.groups * blocks, 1 + 1024 / size, [&](int64_t i0, int64_t i1) {
     for (int64_t i = i0; i < i1; ++i) {
-      const int64_t g = i / a.cout, o = i % a.cout, o0 = o / kBlock<T> * kBlock<T>;
+      const int64_t g = i / blocks, o1 = i % blocks * step;
+      const int64_t o0 = o1 / kBlock<T> * kBlock<T>;
       const int64_t width = a.cout - o0 > Reg<T>::lanes ? kBlock<T> : Reg<T>::lanes;
-      const T* sum = static_cast<const T*>(a.sum) + (g * rows + o0) * a.K + (o - o0);
-      S* d = dw + i * a.cin * a.taps_all;
-      if (a.taps < a.taps_all)
-        for (int64_t j = 0; j < a.cin * a.taps_all; ++j) d[j] = static_cast<S>(0.0f);
-      for (int64_t c = 0; c < a.cin; ++c, d += a.taps_all)
-        for (int64_t t = 0; t < a.taps; ++t, sum += width) d[a.tap[t]] = static_cast<S>(*sum);
+      const T* sum = static_cast<const T*>(a.sum) + (g * rows + o0) * a.K + (o1 - o0);
+      S* d = dw + (g * a.cout + o1) * size;
+      const int64_t valid = a.cout - o1 < step ? a.cout - o1 : step;
+      int64_t k = 0;
+      if constexpr (sizeof(S) == 4) {
+        for (; dense && valid == step && k + step <= a.K; k += step) {
+          TransposeRegF32 t[kTransposeF32];
+          transpose(sum + k * width, width, t);
+          for (int j = 0; j < kTransposeF32; ++j) store(d + j * size + k, t[j]);
+        }
+      }
+      for (int64_t o = 0; o < valid; ++o) {
+        S* row = d + o * size;
+        if (a.taps < a.taps_all)
+          for (int64_t j = 0; j < size; ++j) row[j] = static_cast<S>(0.0f);
+        int64_t c = k / a.taps, t = k % a.taps;
+        for (int64_t j = k; j < a.K; ++j) {
+          row[c * a.taps_all + a.tap[t]] = static_cast<S>(sum[j * width + o]);
+          if (++t == a.taps) {
+            t = 0;
+            ++c;
+          }
+        }
+      }
     }
   });
 }
@@ -292,7 +325,7 @@ void weight_grad_typed(const ConvWeightGradArgs& a) {
   if (dot)
     store_dot<S, T>(a);
   else
-    store<S, T>(a);
+    store_sums<S, T>(a);
 }
 
 void weight_grad(const ConvWeightGradArgs& a) {

@@ -47,13 +47,17 @@ TERCEL_INLINE void output_transform(const V (&m)[6], V (&y)[4]) {
   y[3] = fma(0.125f, m[3], fma(-8.0f, m[4], difference)) + m[5];
 }
 
-// G applied to three values, in double: the weights are rounded once.
-TERCEL_INLINE void weight_transform(double g0, double g1, double g2, double* u) {
+// One value of each output channel of a block, in double: the weights are rounded once.
+typedef double Wide __attribute__((vector_size(8 * kMR)));
+typedef float Narrow __attribute__((vector_size(4 * kMR)));
+
+// G applied to three values.
+TERCEL_INLINE void weight_transform(Wide g0, Wide g1, Wide g2, Wide* u) {
   u[0] = g0;
   u[1] = (g0 + g1 + g2) * (1.0 / 3);
   u[2] = (g0 - g1 + g2) * (-1.0 / 3);
   u[3] = (g0 + 0.5 * g1 + 0.25 * g2) * (-16.0 / 15);
-  u[4] = (g0 - 2 * g1 + 4 * g2) * (1.0 / 15);
+  u[4] = (g0 - 2.0 * g1 + 4.0 * g2) * (1.0 / 15);
   u[5] = g2;
 }
 
@@ -65,29 +69,36 @@ void transform_weights(const WinogradArgs& a, int64_t rows) {
   const int64_t e_stride = rows * a.cin + kSkew;
   parallel_for(blocks, 1 + 64 / a.cin, [&](int64_t b0, int64_t b1) {
     for (int64_t b = b0; b < b1; ++b) {
-      const int64_t o0 = b * kMR;
-      const int mr = rows_of(a.cout - o0);
-      for (int64_t c = 0; c < a.cin; ++c)
-        for (int r = 0; r < mr; ++r) {
-          float* dst = packed + o0 * a.cin + c * mr + r;
-          if (o0 + r >= a.cout) {
-            for (int e = 0; e < 36; ++e) dst[e * e_stride] = 0;
-            continue;
-          }
-          const float* g = w + (o0 + r) * a.w_out + c * a.w_in;
-          double t[3][6];
-          for (int k = 0; k < 3; ++k) {  // column k of g
-            if (a.flip)
-              weight_transform(g[8 - k], g[5 - k], g[2 - k], t[k]);
-            else
-              weight_transform(g[k], g[3 + k], g[6 + k], t[k]);
-          }
-          for (int i = 0; i < 6; ++i) {
-            double u[6];
-            weight_transform(t[0][i], t[1][i], t[2][i], u);
-            for (int j = 0; j < 6; ++j) dst[(i * 6 + j) * e_stride] = static_cast<float>(u[j]);
+      const int64_t o0 = b * kMR, left = a.cout - o0;
+      const int mr = rows_of(left);
+      for (int64_t c = 0; c < a.cin; ++c) {
+        Wide g[9] = {};
+        const float* from = w + o0 * a.w_out + c * a.w_in;
+        for (int k = 0; k < 9; ++k) {
+          const float* p = from + (a.flip ? 8 - k : k);
+          if (left >= kMR) {
+#pragma GCC unroll 8
+            for (int r = 0; r < kMR; ++r) g[k][r] = p[r * a.w_out];
+          } else {
+            for (int r = 0; r < left; ++r) g[k][r] = p[r * a.w_out];
           }
         }
+        Wide t[3][6];
+        for (int k = 0; k < 3; ++k) weight_transform(g[k], g[3 + k], g[6 + k], t[k]);
+        float* dst = packed + o0 * a.cin + c * mr;
+        for (int i = 0; i < 6; ++i) {
+          Wide u[6];
+          weight_transform(t[0][i], t[1][i], t[2][i], u);
+          for (int j = 0; j < 6; ++j) {
+            const Narrow v = __builtin_convertvector(u[j], Narrow);
+            float* to = dst + (i * 6 + j) * e_stride;
+            if (mr == kMR)
+              __builtin_memcpy(to, &v, sizeof(v));
+            else
+              __builtin_memcpy(to, &v, static_cast<size_t>(mr) * sizeof(float));
+          }
+        }
+      }
     }
   });
 }
