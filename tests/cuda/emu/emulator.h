@@ -33,7 +33,7 @@ struct Options {
   Async async = Async::late;
   unsigned seed = 1;
   int compute_capability = 80, multiprocessors = 2;  // what launchers choose kernels by
-  bool throw_errors = true;     // false: keep the first error for last_error()
+  bool throw_errors = true;                          // false: keep the first error for last_error()
 };
 extern thread_local Options options;
 
@@ -107,7 +107,7 @@ void cp_async(uint32_t dst, const void* src, int bytes, int source_bytes);
 void cp_async_commit();
 void cp_async_wait(int pending);
 
-namespace types {  // its functions must not be found through the argument
+namespace types {   // its functions must not be found through the argument
 struct TensorMap {  // 2-d, stands for CUtensorMap and fits in its 128 bytes
   void* base;
   uint64_t size[2];      // elements, fastest first

@@ -132,7 +132,7 @@ float operand_element(uint64_t descriptor, int row, int k, MmaKind kind) {
   const uint32_t address = base + static_cast<uint32_t>(row / 8) * group +
                            static_cast<uint32_t>(row % 8) * 128 + static_cast<uint32_t>(k) * 2;
   uint16_t bits;
-  std::memcpy(&bits, shared_pointer(swizzle(address, 128), 2), 2);
+  copy_quietly(&bits, shared_pointer(swizzle(address, 128), 2), 2);
   return half_of(bits, 0, kind);
 }
 

@@ -82,8 +82,8 @@ void flush_copies(std::vector<AsyncCopy>& group, bool random) {
     c.done = true;
     note_read(c.src, static_cast<size_t>(c.source_bytes));
     note_write(c.dst, static_cast<size_t>(c.bytes));
-    std::memcpy(c.dst, c.src, c.source_bytes);
-    std::memset(c.dst + c.source_bytes, 0, c.bytes - c.source_bytes);
+    copy_quietly(c.dst, c.src, c.source_bytes);
+    clear_quietly(c.dst + c.source_bytes, c.bytes - c.source_bytes);
   }
 }
 
@@ -162,11 +162,11 @@ void run_tma(Block& b, TmaCopy& t) {
         char* g = static_cast<char*>(map.base) + y * static_cast<int64_t>(map.pitch_bytes) +
                   x * map.element_bytes;
         if (t.store) {
-          if (inside) std::memcpy(g, s + e, map.element_bytes);
+          if (inside) copy_quietly(g, s + e, map.element_bytes);
         } else if (inside) {
-          std::memcpy(s + e, g, map.element_bytes);
+          copy_quietly(s + e, g, map.element_bytes);
         } else {
-          std::memset(s + e, 0, map.element_bytes);
+          clear_quietly(s + e, map.element_bytes);
         }
       }
     }

@@ -1,0 +1,374 @@
+"""Plants bugs in the CUDA kernels and asks the emulated tests whether they notice; prints the catch rate.
+
+    python tests/cuda/mutate.py [--only TEXT] [--every N] [--jobs 2] [--no-sanitizers]
+
+Each mutant is a text replacement in a copy of a kernel header. It counts as caught when the tests fail (wrong
+values, a deadlock, an error of the emulator), or, for bugs that only timing on hardware would show, when
+ThreadSanitizer or AddressSanitizer reports something. The unchanged sources must pass first. Exit status 1 if a
+mutant survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MATMUL = "csrc/ops/matmul/"
+PRODUCTS = "mutation/products.cpp"
+WGMMA = "mutation/wgmma.cpp"
+FLAGS = "-std=c++20 -ffp-contract=off -fno-math-errno -w".split()
+MODES = {
+    "plain": ["-O1"],
+    "tsan": ["-O1", "-g1", "-fsanitize=thread"],
+    "asan": ["-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+}
+
+
+@dataclass
+class Mutant:
+    name: str
+    file: str
+    old: str
+    new: str
+    program: str = PRODUCTS
+
+
+def mma(name: str, old: str, new: str) -> Mutant:
+    return Mutant(f"mma: {name}", MATMUL + "gemm_mma.cuh", old, new)
+
+
+def wgmma(name: str, old: str, new: str) -> Mutant:
+    return Mutant(f"wgmma: {name}", MATMUL + "gemm_wgmma.cuh", old, new, WGMMA)
+
+
+def other(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(name, MATMUL + file, old, new)
+
+
+MUTANTS = [
+    mma(
+        "no barrier in the k loop",
+        "    __syncthreads();  // stage `step` has landed for all; stage `step - 1` has been read by all\n",
+        "",
+    ),
+    mma(
+        "waits for one group too few",
+        "cp_async_wait<kStages - 2>()",
+        "cp_async_wait<kStages - 1>()",
+    ),
+    mma(
+        "commit only when something was loaded",
+        "    if (next < steps) load(next % kStages, next);\n    cp_async_commit();",
+        "    if (next < steps) { load(next % kStages, next); cp_async_commit(); }",
+    ),
+    mma(
+        "loads into the stage being read",
+        "load(next % kStages, next)",
+        "load(step % kStages, next)",
+    ),
+    mma(
+        "A fragment: lanes permuted",
+        "at(row + lane % 16, step * 2 + lane / 16)",
+        "at(row + lane / 2, step * 2 + lane % 2)",
+    ),
+    mma(
+        "A fragment, transposed: halves exchanged",
+        "at(step * 16 + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2)",
+        "at(step * 16 + lane / 8 % 2 * 8 + lane % 8, row / 8 + lane / 16)",
+    ),
+    mma(
+        "B fragment: halves exchanged",
+        "at(row + lane / 16 * 8 + lane % 8, step * 2 + lane / 8 % 2)",
+        "at(row + lane / 8 % 2 * 8 + lane % 8, step * 2 + lane / 16)",
+    ),
+    mma(
+        "B fragment, transposed: halves exchanged",
+        "at(step * 16 + lane / 8 % 2 * 8 + lane % 8, row / 8 + lane / 16)",
+        "at(step * 16 + lane / 16 * 8 + lane % 8, row / 8 + lane / 8 % 2)",
+    ),
+    mma(
+        "B fragment not transposed",
+        "ldmatrix_x4_trans(\n          r, stage + at(step * 16 + lane / 8",
+        "ldmatrix_x4(\n          r, stage + at(step * 16 + lane / 8",
+    ),
+    mma("B registers in the wrong order", "b[j + e / 2][e % 2]", "b[j + e % 2][e / 2]"),
+    mma("swizzle dropped", "unit ^ (line & 7)", "unit"),
+    mma("swizzle of half the lines", "unit ^ (line & 7)", "unit ^ (line & 3)"),
+    mma(
+        "tail of k not cut",
+        "left = left < 0 ? 0 : left > kUnit ? kUnit : left;",
+        "left = left <= 0 ? 0 : kUnit;",
+    ),
+    mma(
+        "rows past the end are loaded",
+        "line < lines ? width - unit * kUnit : 0",
+        "width - unit * kUnit",
+    ),
+    mma("misaligned operands through cp.async", "if (x.aligned) {", "if (true) {"),
+    mma(
+        "no barrier before the sums are staged",
+        "  __syncthreads();  // the last stage has been read by all; no copy is under way\n",
+        "",
+    ),
+    mma(
+        "no barrier after the sums are staged",
+        "  __syncthreads();\n  const int64_t slice",
+        "  const int64_t slice",
+    ),
+    mma("epilogue: lower rows misplaced", "tile + (row + 8) * kPitch", "tile + (row + 4) * kPitch"),
+    mma("epilogue: bound of m", "if (m >= p.M || n >= p.N) continue;", "if (n >= p.N) continue;"),
+    mma("epilogue: bound of n", "if (m >= p.M || n >= p.N) continue;", "if (m >= p.M) continue;"),
+    mma("epilogue: last odd column", "n + 1 < p.N ? 2 : 1;", "2;"),
+    mma("splits overlap", "k_begin + p.split_k < p.K ? k_begin + p.split_k : p.K", "p.K"),
+    mma(
+        "first split only",
+        "for (int s = 1; s < splits; ++s) sum +=",
+        "for (int s = 1; s < 1; ++s) sum +=",
+    ),
+    other(
+        "tiles: ragged last group",
+        "gemm_epilogue.cuh",
+        "tiles_m - first < 8 ? tiles_m - first : 8",
+        "8",
+    ),
+    other("epilogue: beta ignored", "gemm_epilogue.cuh", "if (g.beta != 0.0) {", "if (false) {"),
+    other(
+        "epilogue: bias of the row",
+        "gemm_epilogue.cuh",
+        "static_cast<const Out*>(g.bias)[n]",
+        "static_cast<const Out*>(g.bias)[m % 2]",
+    ),
+    other("epilogue: silu sign", "gemm_epilogue.cuh", "::exp(-x)", "::exp(x)"),
+    other(
+        "simt: no barrier",
+        "gemm_simt.cuh",
+        "    __syncthreads();  // the other stage has been read by all when the next put comes\n",
+        "",
+    ),
+    other("simt: one stage", "gemm_simt.cuh", "stage ^= 1;", ""),
+    other("simt: tail of k", "gemm_simt.cuh", "ka < p.K ?", "ka <= p.K ?"),
+    other(
+        "simt: fetch skips a tile",
+        "gemm_simt.cuh",
+        "if (k0 + BK < p.K) fetch(k0 + BK);",
+        "if (k0 + BK < p.K) fetch(k0 + 2 * BK);",
+    ),
+    other(
+        "simt: no barrier between staged rows",
+        "gemm_simt.cuh",
+        "    __syncthreads();\n    TERCEL_UNROLL\n    for (int j = 0; j < R; ++j) tile_a[tm]",
+        "    TERCEL_UNROLL\n    for (int j = 0; j < R; ++j) tile_a[tm]",
+    ),
+    other(
+        "gemv: shuffle misses half the lanes",
+        "gemm_gemv.cuh",
+        "int o = 16; o; o >>= 1",
+        "int o = 8; o; o >>= 1",
+    ),
+    other(
+        "gemv: nibbles exchanged",
+        "gemm_gemv.cuh",
+        "high ? byte >> 4 : byte & 15",
+        "high ? byte & 15 : byte >> 4",
+    ),
+    other("gemv: nibbles without sign", "gemm_gemv.cuh", "(code ^ 8) - 8", "code"),
+    other(
+        "gemv: scale of the wrong group", "gemm_gemv.cuh", "n * groups + k / p.group", "n * groups"
+    ),
+    other(
+        "gemv: tail dropped",
+        "gemm_gemv.cuh",
+        "int64_t k = whole + lane; k < p.K; k += 32",
+        "int64_t k = whole + lane + 32; k < p.K; k += 32",
+    ),
+    other(
+        "gemv: wrong lane stores",
+        "gemm_gemv.cuh",
+        "lane == m * kColumns + c",
+        "lane == c * kRows + m",
+    ),
+    wgmma(
+        "stage released before it was read",
+        "        wgmma_wait<1>();\n        if (previous >= 0 && thread == 0) mbarrier_arrive(empty(previous));\n        previous = s;",
+        "        if (previous >= 0 && thread == 0) mbarrier_arrive(empty(previous));\n        previous = s;\n        wgmma_wait<1>();",
+    ),
+    wgmma("sums read before they arrive", "      wgmma_wait<0>();\n", ""),
+    wgmma(
+        "expects too few bytes",
+        "mbarrier_arrive_expect(full(s), S::kStageBytes)",
+        "mbarrier_arrive_expect(full(s), S::kBytesA)",
+    ),
+    wgmma("parity of the producer", "(round & 1) ^ 1", "round & 1"),
+    wgmma("count of the empty barrier", "mbarrier_init(empty(s), 2)", "mbarrier_init(empty(s), 1)"),
+    wgmma("descriptor step", "a + k * 2, b + k * 2", "a + k * 4, b + k * 4"),
+    wgmma(
+        "rows of the second consumer", "stage + consumer * 64 * 128", "stage + consumer * 32 * 128"
+    ),
+    wgmma(
+        "no barrier after the initialisation",
+        "    mbarrier_fence_init();\n  }\n  __syncthreads();",
+        "    mbarrier_fence_init();\n  }",
+    ),
+    wgmma("consumer does not wait", "        mbarrier_wait(full(s), round & 1);\n", ""),
+    wgmma("no wgmma.fence", "        wgmma_fence();\n", ""),
+    wgmma("sums of the tile before", "step + k > 0", "true"),
+    wgmma("sums cleared in the middle", "step + k > 0", "step > 0"),
+    wgmma(
+        "ring index after the last stage",
+        "        if (++s == S::kStages) {\n          s = 0;\n          ++round;\n        }\n      }\n      wgmma_wait",
+        "        if (++s == S::kStages) {\n          s = 0;\n        }\n      }\n      wgmma_wait",
+    ),
+    wgmma(
+        "last stage not released",
+        "      if (thread == 0) mbarrier_arrive(empty(previous));\n\n",
+        "\n",
+    ),
+    wgmma(
+        "staging written while it is stored",
+        "        if (thread == 0) tma_store_wait_read<0>();\n        named_barrier",
+        "        named_barrier",
+    ),
+    wgmma(
+        "no barrier before the staging is written",
+        "        named_barrier(1 + consumer, 128);  // the staging area is free\n",
+        "",
+    ),
+    wgmma(
+        "no barrier before the store",
+        "        named_barrier(1 + consumer, 128);  // everyone's part is there\n",
+        "",
+    ),
+    wgmma(
+        "consumers share a barrier",
+        "named_barrier(1 + consumer, 128);  // the",
+        "named_barrier(1, 128);  // the",
+    ),
+    wgmma("no proxy fence", "        proxy_fence();\n", ""),
+    wgmma(
+        "no wait before the block ends",
+        "    if (thread == 0) tma_store_wait_read<0>();\n  }",
+        "  }",
+    ),
+    wgmma("staging swizzle", "unit ^ (row & 7)", "unit ^ (row & 3)"),
+    wgmma(
+        "stmatrix lane map",
+        "warp * 16 + lane % 16, unit = j + lane / 16",
+        "warp * 16 + lane / 2, unit = j + lane % 2",
+    ),
+    wgmma("store coordinates", "n0 + slice * 64, m0", "m0, n0 + slice * 64"),
+    wgmma("relu dropped", "if (p.relu) {", "if (false) {"),
+]
+
+
+def run(command: list[str], timeout: int, env: dict | None = None) -> tuple[int, str]:
+    try:
+        p = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env)
+    except subprocess.TimeoutExpired:
+        return 124, "timeout"
+    return p.returncode, p.stdout + p.stderr
+
+
+def build_emulator(folder: Path) -> list[str]:
+    """Objects that every mutant links: the emulator and the test runner, never instrumented."""
+    objects = []
+    sources = [ROOT / "tests/cuda/emu" / f"{n}.cpp" for n in ("scheduler", "memory", "matrix")]
+    for source in [*sources, ROOT / "tests/cpp/main.cpp"]:
+        target = folder / f"{source.stem}.o"
+        command = [
+            "g++",
+            *FLAGS,
+            "-O2",
+            "-fno-tree-loop-distribute-patterns",
+            *includes(ROOT),
+            "-c",
+            str(source),
+            "-o",
+            str(target),
+        ]
+        rc, text = run(command, 300)
+        if rc:
+            sys.exit(text)
+        objects.append(str(target))
+    return objects
+
+
+def includes(tree: Path) -> list[str]:
+    """The changed tree first, the rest from the repository."""
+    folders = ("csrc", "tests/cuda", "tests/cpp")
+    return [f"-I{t / f}" for t in dict.fromkeys((tree, ROOT)) for f in folders]
+
+
+def check(mutant: Mutant | None, program: str, folder: Path, objects: list[str], modes: list[str]):
+    """(how it was caught or None, first line of the complaint)."""
+    tree = folder / f"m{id(mutant)}"
+    tree.mkdir(parents=True, exist_ok=True)
+    if mutant:
+        text = (ROOT / mutant.file).read_text()
+        if mutant.old not in text:
+            return "STALE", "the text to replace is not in the file"
+        target = tree / mutant.file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace(mutant.old, mutant.new))
+    source = ROOT / "tests/cuda" / program
+    for mode in modes:
+        binary = tree / f"{Path(program).stem}_{mode}"
+        command = ["g++", *FLAGS, *MODES[mode], *includes(tree), str(source), *objects]
+        rc, text = run([*command, "-o", str(binary)], 300)
+        if rc:
+            return "BUILD", text[:300]
+        env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
+        if mode != "plain":
+            env["TERCEL_EMU_QUICK"] = "1"
+        rc, text = run([str(binary)], 120, env)
+        if rc:
+            lines = [
+                x for x in text.splitlines() if "emulator:" in x or "WARNING" in x or " is " in x
+            ]
+            return mode, (lines or text.splitlines() or [""])[0][:110]
+    return None, ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="", help="mutants whose name contains this")
+    parser.add_argument("--every", type=int, default=1, help="only each n-th mutant")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--no-sanitizers", action="store_true")
+    options = parser.parse_args()
+    modes = ["plain"] if options.no_sanitizers else list(MODES)
+    chosen = [m for m in MUTANTS if options.only in m.name][:: options.every]
+    caught, bad = 0, []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        objects = build_emulator(folder)
+        for program in sorted({m.program for m in chosen}):
+            how, text = check(None, program, folder, objects, modes)
+            if how:
+                print(f"the unchanged {program} fails ({how}): {text}")
+                return 1
+        with ThreadPoolExecutor(options.jobs) as pool:
+            results = pool.map(lambda m: check(m, m.program, folder, objects, modes), chosen)
+            for mutant, (how, text) in zip(chosen, results, strict=True):
+                good = how in MODES
+                caught += good
+                if not good:
+                    bad.append(mutant.name)
+                print(
+                    f"{'caught ' + how if good else how or 'MISSED':13} {mutant.name:48} {text}",
+                    flush=True,
+                )
+    print(
+        f"{caught} of {len(chosen)} mutants caught" + (f"; missed: {', '.join(bad)}" if bad else "")
+    )
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Rules about the machine code of the CUDA kernels: registers, no stack, the instructions that are meant.
+
+    python tests/cuda/sass.py [--cubin FILE ...]
+
+Compiles tests/cuda/device_code/*.cu with nvcc and reads the result with cuobjdump (PyPI: nvidia-cuda-cuobjdump,
+nvidia-cuda-nvdisasm). Without nvcc or cuobjdump it says so and exits 0. Compiler warnings about spills, local memory and
+ignored setmaxnreg (C7508) are errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ROOT / "tests/cuda/device_code"
+TARGETS = {"sm80.cu": "80", "sm90a.cu": "90a"}
+LOCAL = [r"\bLDL\b", r"\bSTL\b"]
+
+
+@dataclass
+class Rule:
+    """About kernels whose mangled name matches; `need` and `ban` are patterns of the disassembly."""
+
+    kernel: str
+    registers: int
+    need: list[str]
+    ban: list[str] = field(default_factory=list)
+
+
+COPIES = [r"LDGSTS\.E\.(BYPASS\.)?(LTC128B\.)?128", r"LDSM\.16\.M88\.4"]
+RULES = [
+    # 128 sums a thread and its fragments: all registers but one are in use, two blocks share a multiprocessor
+    Rule(r"gemm_mma_kernelINS_4bf16ES2_Li128E.*Lb1ELb1", 255, [r"HMMA\.16816\.F32\.BF16", *COPIES]),
+    Rule(
+        r"gemm_mma_kernelINS_4bf16ES2_Li64E", 168, [r"HMMA\.16816\.F32\.BF16", r"LDSM\.16\.MT88\.4"]
+    ),
+    Rule(r"gemm_mma_kernelINS_3f16E", 168, [r"HMMA\.16816\.F32\b", *COPIES]),
+    Rule(r"gemm_mma_kernelIffLi64E", 168, [r"HMMA\.1688\.F32\.TF32", *COPIES]),
+    Rule(r"gemm_mma_kernelIai", 168, [r"IMMA\.16832\.S8\.S8", *COPIES]),
+    Rule(r"gemm_simt_kernelIfLi8E", 255, [r"\bFFMA\b"], [r"\bHMMA\b"]),
+    Rule(r"gemm_simt_kernelIdLi4E", 168, [r"\bDFMA\b"]),
+    Rule(r"gemv_kernel", 168, [r"LDG\.E(\.CONSTANT)?\.128", r"SHFL\.BFLY"]),
+    Rule(
+        r"gemm_wgmma_kernel",
+        168,
+        [r"HGMMA\.64x256x16", r"UTMALDG\.2D", r"UTMASTG\.2D", r"SYNCS", r"STSM"],
+        [r"\bHMMA\b"],
+    ),
+]
+
+
+def tool(name: str) -> str | None:
+    """On PATH, or in the folder where the PyPI package puts it."""
+    packages = Path(sysconfig.get_paths()["purelib"])
+    found = sorted(packages.glob(f"nvidia/**/bin/{name}"))
+    return shutil.which(name) or (str(found[-1]) if found else None)
+
+
+def output(*command: str) -> str:
+    folder = str(Path(command[0]).parent)  # cuobjdump starts nvdisasm
+    env = dict(os.environ, PATH=folder + os.pathsep + os.environ.get("PATH", ""))
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    if done.returncode:
+        sys.exit(f"{command[0]}: {done.stderr[:500]}")
+    return done.stdout + done.stderr
+
+
+def compile_all(folder: Path) -> tuple[list[Path], list[str]]:
+    cubins, complaints = [], []
+    for source, arch in TARGETS.items():
+        target = folder / f"{source}.cubin"
+        text = output(
+            "nvcc", "-std=c++20", "-O3", "--expt-relaxed-constexpr", "-Xptxas=-warn-spills,-warn-lmem-usage",
+            "-gencode", f"arch=compute_{arch},code=sm_{arch}", f"-I{ROOT / 'csrc'}", "-cubin",
+            "-o", str(target), str(CODE / source),
+        )  # fmt: skip
+        complaints += [x for x in text.splitlines() if re.search(r"spill|[Ll]ocal memory|C7508", x)]
+        cubins.append(target)
+    return cubins, complaints
+
+
+def check(cubin: Path, cuobjdump: str) -> list[str]:
+    """Problems of one cubin; prints a line per kernel."""
+    problems, seen = [], 0
+    usage = output(cuobjdump, "-res-usage", str(cubin))
+    for m in re.finditer(r"Function (\S+):\s*\n\s*REG:(\d+) STACK:(\d+)", usage):
+        name, registers, stack = m.group(1), int(m.group(2)), int(m.group(3))
+        rules = [r for r in RULES if re.search(r.kernel, name)]
+        if not rules:
+            problems.append(f"{name}: no rule")
+            continue
+        seen += 1
+        code = output(cuobjdump, "-sass", "-fun", name, str(cubin))
+        wrong = [f"stack {stack}"] if stack else []
+        for rule in rules:
+            if registers > rule.registers:
+                wrong.append(f"{registers} registers, at most {rule.registers} expected")
+            wrong += [f"no {p}" for p in rule.need if not re.search(p, code)]
+            wrong += [f"has {p}" for p in [*rule.ban, *LOCAL] if re.search(p, code)]
+        ops = collections.Counter(
+            re.findall(r"\b(HMMA|IMMA|HGMMA|LDSM|LDGSTS|LDG|STG|FFMA|DFMA)\b", code)
+        )
+        print(f"{'FAIL' if wrong else 'ok':5}{registers:4} registers  {name[:70]:70} {dict(ops)}")
+        problems += [f"{name}: {w}" for w in wrong]
+    if not seen:
+        problems.append(f"{cubin.name}: no kernels found")
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--cubin", nargs="*", type=Path, help="check these instead of compiling")
+    options = parser.parse_args()
+    cuobjdump = tool("cuobjdump")
+    if not cuobjdump or (not options.cubin and not shutil.which("nvcc")):
+        print("sass: skipped, " + ("no nvcc" if cuobjdump else "no cuobjdump"))
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        cubins, problems = (options.cubin, []) if options.cubin else compile_all(Path(name))
+        for cubin in cubins:
+            problems += check(cubin, cuobjdump)
+    print("\n".join(problems))
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
