@@ -1,23 +1,26 @@
 """Plants bugs in the CUDA kernels and asks the emulated tests whether they notice; prints the catch rate.
 
-    python tests/cuda/mutate.py [--only TEXT] [--every N] [--jobs 2] [--no-sanitizers]
+    python tests/cuda/mutate.py [--asm] [--only TEXT] [--every N] [--jobs 2] [--no-sanitizers]
 
 Each mutant is a text replacement in a copy of a kernel header. It counts as caught when the tests fail (wrong
 values, a deadlock, an error of the emulator), or, for bugs that only timing on hardware would show, when
 ThreadSanitizer or AddressSanitizer reports something. The unchanged sources must pass first. Exit status 1 if a
-mutant survives.
+mutant survives. --asm plants bugs in the inline asm instead, which only the PTX route (ptx.py, needs nvcc) can see.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import ptx
 
 ROOT = Path(__file__).resolve().parents[2]
 MATMUL = "csrc/ops/matmul/"
@@ -267,6 +270,66 @@ MUTANTS = [
 ]
 
 
+def asm(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(f"asm: {name}", f"csrc/cuda/{file}", old, new, "ptx")
+
+
+ASM_MUTANTS = [
+    asm("mma: a1 and a2 exchanged", "ptx.cuh", '"r"(a[1]), "r"(a[2])', '"r"(a[2]), "r"(a[1])'),
+    asm("mma: b0 and b1 exchanged", "ptx.cuh", '"r"(b[0]), "r"(b[1])', '"r"(b[1]), "r"(b[0])'),
+    asm("mma: one sum not accumulated", "ptx.cuh", '"{%0,%1,%2,%3};"', '"{%0,%1,%2,%0};"'),
+    asm("pack: halves exchanged", "ptx.cuh", '"f"(high), "f"(low)', '"f"(low), "f"(high)'),
+    asm("cp.async: tail not cut", "ptx.cuh", '"r"(source_bytes)', '"r"(16)'),
+    asm(
+        "cp.async: waits for too few",
+        "ptx.cuh",
+        '%0;" ::"n"(kPending)',
+        '%0;" ::"n"(kPending + 1)',
+    ),
+    asm(
+        "ldmatrix: transposed by mistake",
+        "ptx.cuh",
+        "m8n8.x4.shared.b16 {%0",
+        "m8n8.x4.trans.shared.b16 {%0",
+    ),
+    asm(
+        "ldmatrix: outputs permuted", "ptx.cuh", '"=r"(r[1]), "=r"(r[2])', '"=r"(r[2]), "=r"(r[1])'
+    ),
+    asm(
+        "tma load: coordinates exchanged",
+        "hopper.cuh",
+        '"r"(bar), "r"(x), "r"(y)',
+        '"r"(bar), "r"(y), "r"(x)',
+    ),
+    asm(
+        "tma store: coordinates exchanged",
+        "hopper.cuh",
+        '"r"(src), "r"(x), "r"(y)',
+        '"r"(src), "r"(y), "r"(x)',
+    ),
+    asm("mbarrier: parity inverted", "hopper.cuh", '"r"(parity)', '"r"(parity ^ 1)'),
+    asm("mbarrier: bytes", "hopper.cuh", '"r"(bytes)', '"r"(bytes - 16)'),
+    asm("named barrier: thread count", "hopper.cuh", '"r"(threads)', '"r"(threads + 32)'),
+    asm(
+        "stmatrix: registers permuted", "hopper.cuh", '"r"(r[0]), "r"(r[1])', '"r"(r[1]), "r"(r[0])'
+    ),
+    asm("wgmma: descriptors exchanged", "hopper.cuh", '"l"(a), "l"(b)', '"l"(b), "l"(a)'),
+    asm("wgmma: sums permuted", "hopper.cuh", '"+f"(d[1]), "+f"(d[2])', '"+f"(d[2]), "+f"(d[1])'),
+    asm(
+        "wgmma: waits for too few",
+        "hopper.cuh",
+        'wgmma.wait_group.sync.aligned %0;" ::"n"(kPending)',
+        'wgmma.wait_group.sync.aligned %0;" ::"n"(kPending + 1)',
+    ),
+    asm(
+        "wgmma: predicate inverted",
+        "hopper.cuh",
+        "setp.ne.b32 p, %130, 0;",
+        "setp.eq.b32 p, %130, 0;",
+    ),
+]
+
+
 def run(command: list[str], timeout: int, env: dict | None = None) -> tuple[int, str]:
     try:
         p = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env)
@@ -305,6 +368,23 @@ def includes(tree: Path) -> list[str]:
     return [f"-I{t / f}" for t in dict.fromkeys((tree, ROOT)) for f in folders]
 
 
+def check_asm(mutant: Mutant, folder: Path, objects: list[str]) -> tuple[str | None, str]:
+    tree = folder / f"m{id(mutant)}"
+    target = tree / mutant.file
+    target.parent.mkdir(parents=True)
+    text = (ROOT / mutant.file).read_text()
+    if mutant.old not in text:
+        return "STALE", "the text to replace is not in the file"
+    target.write_text(text.replace(mutant.old, mutant.new))
+    try:
+        rc, text = ptx.check(tree, objects, tree)
+    except SystemExit as e:
+        return "BUILD", str(e)[:300]
+    except subprocess.TimeoutExpired:
+        return "plain", "timeout"
+    return ("plain", text.splitlines()[0][:110]) if rc else (None, "")
+
+
 def check(mutant: Mutant | None, program: str, folder: Path, objects: list[str], modes: list[str]):
     """(how it was caught or None, first line of the complaint)."""
     tree = folder / f"m{id(mutant)}"
@@ -340,21 +420,34 @@ def main() -> int:
     parser.add_argument("--only", default="", help="mutants whose name contains this")
     parser.add_argument("--every", type=int, default=1, help="only each n-th mutant")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--asm", action="store_true", help="bugs in the inline asm (needs nvcc)")
     parser.add_argument("--no-sanitizers", action="store_true")
     options = parser.parse_args()
     modes = ["plain"] if options.no_sanitizers else list(MODES)
-    chosen = [m for m in MUTANTS if options.only in m.name][:: options.every]
+    if options.asm and not shutil.which("nvcc"):
+        print("mutate --asm: skipped, no nvcc")
+        return 0
+    chosen = [m for m in (ASM_MUTANTS if options.asm else MUTANTS) if options.only in m.name][
+        :: options.every
+    ]
     caught, bad = 0, []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        objects = build_emulator(folder)
+        objects = ptx.build_test(folder) if options.asm else build_emulator(folder)
         for program in sorted({m.program for m in chosen}):
-            how, text = check(None, program, folder, objects, modes)
+            if options.asm:
+                rc, text = ptx.check(folder, objects)
+                how = "plain" if rc else None
+            else:
+                how, text = check(None, program, folder, objects, modes)
             if how:
                 print(f"the unchanged {program} fails ({how}): {text}")
                 return 1
         with ThreadPoolExecutor(options.jobs) as pool:
-            results = pool.map(lambda m: check(m, m.program, folder, objects, modes), chosen)
+            if options.asm:
+                results = pool.map(lambda m: check_asm(m, folder, objects), chosen)
+            else:
+                results = pool.map(lambda m: check(m, m.program, folder, objects, modes), chosen)
             for mutant, (how, text) in zip(chosen, results, strict=True):
                 good = how in MODES
                 caught += good

@@ -61,7 +61,7 @@ def split(text: str) -> list[str]:
 class Translator:
     def __init__(self, name: str, params: dict[str, int]):
         self.name, self.params = name, params
-        self.registers: set[str] = set()
+        self.registers: dict[str, int] = {}  # name -> index in R
         self.shared: dict[str, int] = {}
         self.scope = [0]
         self.scopes = 0
@@ -73,8 +73,7 @@ class Translator:
 
     def local(self, name: str) -> str:
         scoped = f"{name}_{self.scope[-1]}"
-        plain = name.lstrip("%")
-        return scoped if scoped in self.registers else plain
+        return f"R[{self.registers[scoped if scoped in self.registers else name]}]"
 
     def bits(self, o: str, kind: str) -> str:
         """Operand as a C++ value of PTX type `kind`."""
@@ -372,14 +371,11 @@ class Translator:
         m = re.match(r"\.reg\s+\.(\w+)\s+(.*)", s, re.S)
         for r in m.group(2).split(","):
             r = r.strip()
-            many = re.match(r"%(\w+)<(\d+)>", r)
-            if many:
-                names = [f"{many.group(1)}{i}" for i in range(int(many.group(2)))]
-            else:
-                names = [f"{r}_{self.scope[-1]}" if not r.startswith("%") else r[1:]]
-                self.registers.add(names[0])
-            if r != "%temp":
-                self.out.insert(0, "uint64_t " + ", ".join(f"{n} = 0" for n in names) + ";")
+            many = re.match(r"(%\w+)<(\d+)>", r)
+            names = [f"{many.group(1)}{i}" for i in range(int(many.group(2)))] if many else [r]
+            for n in names:
+                key = n if n.startswith("%") else f"{n}_{self.scope[-1]}"
+                self.registers[key] = len(self.registers)
 
     def kernel(self, body: str) -> str:
         i = 0
@@ -407,7 +403,10 @@ class Translator:
                     raise Unknown("static shared memory")
                 elif not s.startswith("."):
                     self.out.append(self.statement(s))
-        head = f"void {self.name}(const char* P) {{\n(void)P;\nfloat sums[128]; (void)sums;\nbool sums_loaded = false; (void)sums_loaded;\n"
+        head = (
+            f"void {self.name}(const char* P) {{\nuint64_t R[{len(self.registers) + 1}] = {{}};\n"
+        )
+        head += "(void)P;\nfloat sums[128];\n(void)sums;\nbool sums_loaded = false;\n(void)sums_loaded;\n"
         return head + "\n".join(self.out) + "\n}\n"
 
 
@@ -443,38 +442,38 @@ def run(*command: str, timeout: int = 900) -> None:
         sys.exit(f"{' '.join(command)[:200]}\n{(done.stdout + done.stderr)[-3000:]}")
 
 
-def check(folder: Path, tree: Path = ROOT, code: Path = CODE) -> tuple[int, str]:
-    """Builds and runs the test with the sources of `tree`; its exit status and output."""
-    include = [
-        f"-I{t / d}"
-        for t in dict.fromkeys((tree, ROOT))
-        for d in ("csrc", "tests/cuda", "tests/cuda/ptx", "tests/cpp")
-    ]
-    flags = ["-std=c++20", "-w", "-ffp-contract=off", *include]
+def includes(tree: Path) -> list[str]:
+    folders = ("csrc", "tests/cuda", "tests/cuda/ptx", "tests/cpp")
+    return [f"-I{t / d}" for t in dict.fromkeys((tree, ROOT)) for d in folders]
+
+
+def build_test(folder: Path) -> list[str]:
+    """Objects of the test, its runner and the emulator: they do not depend on the PTX."""
+    objects = []
+    sources = [ROOT / f"tests/cuda/emu/{n}.cpp" for n in ("scheduler", "memory", "matrix")]
+    for source in [*sources, ROOT / "tests/cuda/ptx/test_ptx.cpp", ROOT / "tests/cpp/main.cpp"]:
+        target = str(folder / f"{source.stem}.o")
+        flags = ["-O1", "-ffp-contract=off", "-fno-tree-loop-distribute-patterns"]
+        run("g++", "-std=c++20", "-w", *flags, *includes(ROOT), "-c", str(source), "-o", target)
+        objects.append(target)
+    return objects
+
+
+def check(folder: Path, test: list[str], tree: Path = ROOT) -> tuple[int, str]:
+    """Compiles the kernels with the headers of `tree` and runs the test; its exit status and output."""
     objects = []
     for source, arch in SOURCES.items():
         ptx, cpp, obj = (folder / f"{source}.{x}" for x in ("ptx", "cpp", "o"))
-        run("nvcc", "-std=c++20", "-O3", "--expt-relaxed-constexpr", f"-arch=compute_{arch}", "-ptx", *include, "-o", str(ptx), str(code / source))  # fmt: skip
+        flags = ["-std=c++20", "-O3", "--expt-relaxed-constexpr", f"-arch=compute_{arch}"]
+        run("nvcc", *flags, "-ptx", *includes(tree), "-o", str(ptx), str(CODE / source))
         try:
             cpp.write_text(translate(ptx.read_text()))
         except Unknown as e:
             return 1, f"{source}: {e}"
-        run("g++", *flags, "-O0", "-c", str(cpp), "-o", str(obj))
+        run("g++", "-std=c++20", "-w", "-O0", *includes(ROOT), "-c", str(cpp), "-o", str(obj))
         objects.append(str(obj))
-    emu = [str(ROOT / f"tests/cuda/emu/{n}.cpp") for n in ("scheduler", "memory", "matrix")]
-    test = [str(ROOT / "tests/cuda/ptx/test_ptx.cpp"), str(ROOT / "tests/cpp/main.cpp")]
     binary = folder / "test_ptx"
-    run(
-        "g++",
-        *flags,
-        "-O1",
-        "-fno-tree-loop-distribute-patterns",
-        *test,
-        *emu,
-        *objects,
-        "-o",
-        str(binary),
-    )
+    run("g++", *test, *objects, "-o", str(binary))
     done = subprocess.run([str(binary)], capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
@@ -489,7 +488,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = options.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        rc, text = check(folder)
+        rc, text = check(folder, build_test(folder))
     print(text.strip())
     return rc
 
