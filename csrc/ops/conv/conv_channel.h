@@ -186,6 +186,20 @@ void store_channels(const ConvArgs& a, const ConvPhase& ph, const PixelRun& run,
   using simd::VecF;
   __m512 lanes[16];
   transpose(sum, width, lanes);
+  if constexpr (sizeof(S) == 4) {
+    if (valid == 16 && ph.y_step[2] == 1) {
+      const __mmask16 first = static_cast<__mmask16>((1u << run.pixels) - 1u);
+      const __mmask16 second = static_cast<__mmask16>(run.rows == 2 ? first << run.pixels : 0);
+      float* next = y + ph.y_step[1] - run.pixels;
+#pragma GCC unroll 16
+      for (int c = 0; c < 16; ++c) {
+        const __m512 v = _mm512_add_ps(lanes[c], _mm512_set1_ps(bias ? bias[c] : 0.0f));
+        _mm512_mask_storeu_ps(y + c * a.y_channel, first, v);
+        if (second) _mm512_mask_storeu_ps(next + c * a.y_channel, second, v);
+      }
+      return;
+    }
+  }
   alignas(64) float all[16][16];
 #pragma GCC unroll 16
   for (int c = 0; c < 16; ++c) _mm512_store_ps(all[c], lanes[c]);
