@@ -33,7 +33,7 @@ REPLACE = [
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "_Float"),
     (r"collections\.abc\.Sequence", "Sequence"),
     (r"collections\.abc\.(\w+)", r"typing.\1"),
-    (r"tercel(?:\._core)?\.(Tensor|Size|dtype|device|Generator|Node)\b", r"\1"),
+    (r"tercel(?:\._core)?\.(Tensor|Size|dtype|device|Generator|Node|QTensor)\b", r"\1"),
     (r"(?<![\w.])object(?![\w.])", "typing.Any"),
     (r"(?<![\w.])(int|float|bool|str|bytes|list|tuple|dict|set)(?![\w.=(])", r"builtins.\1"),
     (r"<[^<>]*>", "..."),
@@ -180,7 +180,7 @@ def plain_class(name: str) -> list[str]:
     ]
     head = f"class {name}({', '.join(bases)}):" if bases else f"class {name}:"
     lines = [] if issubclass(cls, BaseException) else members(cls)
-    if name in ("device", "Generator"):
+    if name in ("device", "Generator", "QTensor"):
         lines.insert(
             0, "    def __init__(self, *args: typing.Any, **kwargs: typing.Any) -> None: ..."
         )

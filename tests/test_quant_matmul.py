@@ -168,7 +168,7 @@ def test_weight_only_linear_is_linear_of_the_decoded_weight(scheme, isa, threads
         x = tercel.tensor(rng.standard_normal((40, k)).astype(F32))
         whole = F.linear(x, q, bias)
         assert bits(whole) == bits(F.linear(x, dense, bias)), (n, k)
-        for m in (1, 2, 3, 5, 8, 13, 16, 17):
+        for m in (1, 2, 3, 5, 8, 13, 24, 25):
             assert bits(F.linear(x[:m], q, bias)) == bits(whole[:m]), (m, n, k)
         assert bits(F.linear(x[0], q)) == bits(F.linear(x[:1], dense)[0])
         threads(1)

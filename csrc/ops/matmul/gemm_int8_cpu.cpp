@@ -38,36 +38,57 @@ TERCEL_INLINE VecI sum_bytes(VecI w) {
          (shift_right_signed<24>(shift_left<8>(w)) + shift_right_signed<24>(w));
 }
 
-// One panel of b. k contiguous: four bytes of a column move as one word. Columns contiguous: four
-// rows interleave.
+// Lines [l, lines) of a panel, element by element.
+void pack_tail(const Int8PackBArgs& g, int64_t p, int64_t l) {
+  const int64_t lines = int8_lines(g.K), rs = g.b.row_stride, ks = g.b.k_stride,
+                n0 = p * kInt8Panel;
+  const int8_t* src = static_cast<const int8_t*>(g.b.data) + n0 * rs;
+  int8_t* dst = g.panels + p * lines * 64;
+  for (; l < lines; ++l) {
+    for (int64_t j = 0; j < 16; ++j) {
+      for (int64_t k = l * 4; k < l * 4 + 4; ++k) {
+        dst[l * 64 + j * 4 + (k - l * 4)] =
+            n0 + j < g.N && k < g.K ? src[j * rs + k * ks] : int8_t(0);
+      }
+    }
+  }
+}
+
+// k contiguous: four bytes of a column move as one word. Columns contiguous: four rows interleave,
+// over up to four panels so that a cache line of the source is read once.
 void pack_b(const Int8PackBArgs& g) {
   const int64_t lines = int8_lines(g.K), full = g.K / 4, rs = g.b.row_stride, ks = g.b.k_stride;
-  for (int64_t p = g.p0; p < g.p1; ++p) {
+  for (int64_t p = g.p0; p < g.p1;) {
+    const int64_t whole =
+        g.N / kInt8Panel < g.p1 ? g.N / kInt8Panel - p : g.p1 - p;  // full panels from p
     const int8_t* src = static_cast<const int8_t*>(g.b.data) + p * kInt8Panel * rs;
-    const int64_t cols = g.N - p * kInt8Panel < kInt8Panel ? g.N - p * kInt8Panel : kInt8Panel;
     int8_t* dst = g.panels + p * lines * 64;
-    int64_t l = 0;
-    if (cols == kInt8Panel && ks == 1) {
-      for (; l < full; ++l) {
+    int64_t count = 1, packed = 0;
+    if (whole > 0 && ks == 1) {
+      packed = full;
+      for (int64_t l = 0; l < full; ++l) {
 #pragma GCC unroll 16
         for (int j = 0; j < 16; ++j)
           __builtin_memcpy(dst + l * 64 + j * 4, src + j * rs + l * 4, 4);
       }
-    } else if (cols == kInt8Panel && rs == 1) {
-      for (; l < full; ++l) interleave(src + l * 4 * ks, ks, dst + l * 64);
-    }
-    for (; l < lines; ++l) {
-      for (int64_t j = 0; j < 16; ++j) {
-        for (int64_t k = l * 4; k < l * 4 + 4; ++k) {
-          dst[l * 64 + j * 4 + (k - l * 4)] =
-              j < cols && k < g.K ? src[j * rs + k * ks] : int8_t(0);
+    } else if (whole > 0 && rs == 1) {
+      packed = full;
+      count = whole < 4 ? whole : 4;
+      for (int64_t l = 0; l < full; ++l) {
+        for (int64_t q = 0; q < count; ++q) {
+          interleave(src + l * 4 * ks + q * 16, ks, dst + (q * lines + l) * 64);
         }
       }
     }
-    VecI sums(0);
-    for (l = 0; l < lines; ++l)
-      sums = sums + sum_bytes(VecI::load(reinterpret_cast<const int32_t*>(dst + l * 64)));
-    sums.store(g.sums + p * 16);
+    for (int64_t q = 0; q < count; ++q, ++p) {
+      pack_tail(g, p, packed);
+      VecI sums(0);
+      for (int64_t l = 0; l < lines; ++l) {
+        sums = sums +
+               sum_bytes(VecI::load(reinterpret_cast<const int32_t*>(dst + (q * lines + l) * 64)));
+      }
+      sums.store(g.sums + p * 16);
+    }
   }
 }
 

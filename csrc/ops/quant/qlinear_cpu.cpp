@@ -76,6 +76,7 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
   const D decoder(w.format);
   using Index = typename StepsOf<D::kPer>::type;
   const float* x = a.x + m0 * a.x_row_stride;
+  const int64_t rs = a.x_row_stride, ks = a.x_k_stride;
   const uint8_t* codes = w.codes + p * w.lines * 64;
   VecF total[MR][P];
   for (int64_t kb = 0; kb < w.K; kb += kBlock) {
@@ -111,7 +112,7 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
             v = v * scale[q];
 #pragma GCC unroll 8
             for (int m = 0; m < MR; ++m) {
-              acc[m][q] = multiply_add(VecF(x[m * a.x_row_stride + k + J]), v, acc[m][q]);
+              acc[m][q] = multiply_add(VecF(x[m * rs + (k + J) * ks]), v, acc[m][q]);
             }
           }
         });
@@ -176,19 +177,19 @@ void decode_as(const QDecodeArgs& a) {
     const bool real = c0 < w.N;
     const uint8_t* codes = w.codes + p * w.lines * 64;
     // Lanes go to column c - row0 of the panels.
-    const auto put = [&](int64_t k, const VecF& v) {
+    const int64_t first = c0 - a.row0, width = a.width;
+    float* target = whole ? a.dst + first / width * a.kc * width + first % width : nullptr;
+    const auto put = [&](int64_t k, const VecF& v) __attribute__((always_inline)) {
       if (whole) {
-        const int64_t c = c0 - a.row0;
-        v.store(a.dst + (c / a.width * a.kc + (k - a.k0)) * a.width + c % a.width);
+        v.store(target + (k - a.k0) * width);
         return;
       }
       alignas(64) float lanes[16];
       v.store(lanes);
       for (int l = 0; l < 16; ++l) {
-        const int64_t c = c0 + l - a.row0;
+        const int64_t c = first + l;
         if (c < 0 || c >= padded) continue;
-        a.dst[(c / a.width * a.kc + (k - a.k0)) * a.width + c % a.width] =
-            c < a.rows ? lanes[l] : 0.0f;
+        a.dst[(c / width * a.kc + (k - a.k0)) * width + c % width] = c < a.rows ? lanes[l] : 0.0f;
       }
     };
     if (!real) {

@@ -23,7 +23,7 @@ struct QPanels {
 struct QGemvArgs {
   QPanels w;
   const float* x;
-  int64_t x_row_stride, M;
+  int64_t x_row_stride, x_k_stride, M;  // several rows: k-major, rows 4 KB apart share a cache set
   int64_t p0, p1;
   const float* bias;  // null: none
   float* out;

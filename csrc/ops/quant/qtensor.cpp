@@ -20,7 +20,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0); }
 
 // Products with at most this many rows decode in registers; more go through the panels of the float
 // product.
-constexpr int64_t kGemvRows = 16;
+constexpr int64_t kGemvRows = 24;
 
 QPanels panels_of(const QTensor& w, const QPacked& p) {
   const int64_t K = w.shape()[1];
@@ -59,18 +59,20 @@ Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Te
   const QPanels panels = panels_of(w, *packed);
   const int64_t N = w.shape()[0], cost = cost_ns(x.M, N, x.K);
   if (x.M <= kGemvRows) {
-    const Tensor xf = to(x.t, DType::f32),
-                 b = bias.defined() ? contiguous(to(bias.detach(), DType::f32)) : Tensor();
+    Tensor xf = to(x.t, DType::f32);
+    if (x.M > 1) xf = contiguous(transpose(reshape(xf, {x.M, x.K}), 0, 1));
+    const Tensor b = bias.defined() ? contiguous(to(bias.detach(), DType::f32)) : Tensor();
     const Tensor y = out.dtype() == DType::f32 ? out : empty(out.shape(), DType::f32);
-    QGemvArgs a{panels,
-                xf.data_as<float>(),
-                x.K,
-                x.M,
-                0,
-                0,
-                b.defined() ? b.data_as<float>() : nullptr,
-                y.data_as<float>(),
-                N};
+    const QGemvArgs a{panels,
+                      xf.data_as<float>(),
+                      1,
+                      x.M,
+                      x.M,
+                      0,
+                      0,
+                      b.defined() ? b.data_as<float>() : nullptr,
+                      y.data_as<float>(),
+                      N};
     {
       InterpreterRelease release(cost > kReleaseNs);
       const int64_t count = int8_panels(N),

@@ -22,7 +22,7 @@ class QuantizedLinear(nn.Linear):
 
     weight: Any
 
-    def __init__(self, weight: QTensor, bias: Tensor | None = None) -> None:
+    def __init__(self, weight: QTensor, bias: Any = None) -> None:
         nn.Module.__init__(self)
         if not isinstance(weight, QTensor) or len(weight.shape) != 2:
             raise ValueError("QuantizedLinear: weight must be a QTensor of shape [out, in]")
