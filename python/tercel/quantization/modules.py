@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import nn
-from .._core import QTensor, Tensor
+from .._core import QTensor
 from .qtensor import from_state, quantize, to_state
 from .schemes import Scheme, parse
 
