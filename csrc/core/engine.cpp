@@ -301,7 +301,7 @@ TensorList run_backward(const TensorList& roots, const TensorList& grads, bool r
       TERCEL_CHECK(root.numel() == 1, Runtime,
                    "backward: a gradient must be given for a non-scalar output, shape ",
                    root.shape());
-      g = ones(root.shape(), root.dtype());
+      g = ones(root.shape(), root.dtype(), root.device());
     } else {
       TERCEL_CHECK(g.shape() == root.shape(), Shape, "backward: gradient ", i, " must have shape ",
                    root.shape(), ", got ", g.shape());

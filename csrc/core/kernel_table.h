@@ -8,9 +8,24 @@
 //   }
 //   // norm.cpp
 //   launch(norm_kernels().layer_norm_fwd, args, cost);
+//
+// norm_kernels(device) also knows the table of the CUDA device library, which has the same type:
+// norm.cu holds it, and launch(norm_kernels(device).layer_norm_fwd, args, cost, device) runs its
+// kernel.
 #pragma once
 
 #include "core/cpu_isa.h"
+#include "core/device.h"
+
+#define TERCEL_KERNEL_TABLE(Type, name)                                \
+  TERCEL_CPU_TABLE(Type, name)                                         \
+  [[maybe_unused]] static inline const Type& name(Device device) {     \
+    if (device.is_cpu()) [[likely]]                                    \
+      return name();                                                   \
+    static const Type* table;                                          \
+    if (!table) table = static_cast<const Type*>(cuda_kernels(#name)); \
+    return *table;                                                     \
+  }
 
 #if !defined(TERCEL_HAVE_AVX2)
 #define TERCEL_HAVE_AVX2 0
@@ -19,9 +34,13 @@
 #define TERCEL_HAVE_AVX512 0
 #endif
 
-#if TERCEL_HAVE_AVX512 && !TERCEL_HAVE_AVX2
+#if defined(TERCEL_DEVICE_LIBRARY)
+#define TERCEL_CPU_TABLE(Type, name)
+#undef TERCEL_KERNEL_TABLE
+#define TERCEL_KERNEL_TABLE(Type, name)  // the device library sees the types only
+#elif TERCEL_HAVE_AVX512 && !TERCEL_HAVE_AVX2
 // Development builds only: the avx2 slot repeats generic.
-#define TERCEL_KERNEL_TABLE(Type, name)                                                  \
+#define TERCEL_CPU_TABLE(Type, name)                                                     \
   namespace generic {                                                                    \
   extern const Type name;                                                                \
   }                                                                                      \
@@ -33,7 +52,7 @@
     return *tables[static_cast<int>(isa_level())];                                       \
   }
 #elif TERCEL_HAVE_AVX512
-#define TERCEL_KERNEL_TABLE(Type, name)                                               \
+#define TERCEL_CPU_TABLE(Type, name)                                                  \
   namespace generic {                                                                 \
   extern const Type name;                                                             \
   }                                                                                   \
@@ -48,7 +67,7 @@
     return *tables[static_cast<int>(isa_level())];                                    \
   }
 #elif TERCEL_HAVE_AVX2
-#define TERCEL_KERNEL_TABLE(Type, name)                                \
+#define TERCEL_CPU_TABLE(Type, name)                                   \
   namespace generic {                                                  \
   extern const Type name;                                              \
   }                                                                    \
@@ -60,9 +79,9 @@
     return *tables[static_cast<int>(isa_level())];                     \
   }
 #else
-#define TERCEL_KERNEL_TABLE(Type, name) \
-  namespace generic {                   \
-  extern const Type name;               \
-  }                                     \
+#define TERCEL_CPU_TABLE(Type, name) \
+  namespace generic {                \
+  extern const Type name;            \
+  }                                  \
   static inline const Type& name() { return generic::name; }
 #endif

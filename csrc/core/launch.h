@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "core/device.h"
+
 namespace tercel {
 
 inline constexpr int64_t kReleaseNs = 20'000;
@@ -46,6 +48,16 @@ inline void launch(void (*kernel)(const Args&), const Args& args, int64_t cost_n
     InterpreterRelease release(true);
     kernel(args);
   }
+}
+
+// The same for a kernel of the table of `device`.
+template <class Args>
+inline void launch(void (*kernel)(const Args&), const Args& args, int64_t cost_ns, Device device) {
+  if (device.is_cpu()) [[likely]]
+    return launch(kernel, args, cost_ns);
+  // By way of void(), the one type a function pointer may be cast to and from without a warning.
+  const auto any = reinterpret_cast<void (*)()>(kernel);
+  cuda_launch(reinterpret_cast<void (*)(const void*)>(any), &args, device);
 }
 
 }  // namespace tercel

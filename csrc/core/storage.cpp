@@ -1,18 +1,23 @@
 #include "core/storage.h"
 
 #include "core/allocator.h"
+#include "cuda/runtime.h"
 
 namespace tercel {
 
 Ref<Storage> Storage::allocate(int64_t nbytes, Device device) {
-  TERCEL_CHECK(device.is_cpu(), Runtime, "allocate: no allocator for device ", to_string(device));
+  if (device.is_cuda()) {
+    void* block = nullptr;
+    void* data = cuda::allocate(nbytes, device.index, &block);
+    return make_ref<Storage>(data, nbytes, device, cuda::release, block, false);
+  }
   void* data = cpu_alloc(nbytes);
   return make_ref<Storage>(data, nbytes, device, nullptr, nullptr, false);
 }
 
 Ref<Storage> Storage::wrap(void* data, int64_t nbytes, Deleter deleter, void* context,
-                           bool readonly) {
-  return make_ref<Storage>(data, nbytes, Device{}, deleter, context, readonly);
+                           bool readonly, Device device) {
+  return make_ref<Storage>(data, nbytes, device, deleter, context, readonly);
 }
 
 Storage::~Storage() {

@@ -18,7 +18,7 @@ class Storage final : public RefCounted {
   static Ref<Storage> allocate(int64_t nbytes, Device device = {});
   // Wraps foreign memory; `deleter(context)` runs when the last reference goes.
   static Ref<Storage> wrap(void* data, int64_t nbytes, Deleter deleter, void* context,
-                           bool readonly);
+                           bool readonly, Device device = {});
 
   Storage(void* data, int64_t nbytes, Device device, Deleter deleter, void* context, bool readonly)
       : data_(data),
@@ -33,6 +33,8 @@ class Storage final : public RefCounted {
   int64_t nbytes() const { return nbytes_; }
   Device device() const { return device_; }
   bool readonly() const { return readonly_; }
+  Deleter deleter() const { return deleter_; }
+  void* context() const { return context_; }
 
   uint32_t version() const { return version_.load(std::memory_order_relaxed); }
   // `op` must be a string literal; it is quoted when a saved tensor turns out to be overwritten.

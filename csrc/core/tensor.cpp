@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "cuda/runtime.h"
 
 namespace tercel {
 
@@ -92,8 +93,15 @@ Scalar item(const Tensor& t) {
   TERCEL_CHECK(t.numel() == 1, Runtime, "item: expected a tensor with one element, got shape ",
                t.shape());
   Scalar value(0);
+  alignas(8) char host[8];
+  const void* p = host;
+  if (t.device().is_cpu()) [[likely]] {
+    p = t.data();
+  } else {
+    cuda::copy_bytes(host, Device{}, t.data(t.device()), t.device(), t.itemsize(), false);
+  }
   visit<TERCEL_FLOATS, TERCEL_FP8, TERCEL_INTS, bool>(t.dtype(), "item", [&]<class T>() {
-    const T v = *t.data_as<T>();
+    const T v = *static_cast<const T*>(p);
     if constexpr (std::is_same_v<T, bool>) {
       value = Scalar(static_cast<bool>(v));
     } else if constexpr (std::is_integral_v<T>) {
@@ -140,7 +148,11 @@ Tensor empty_strided(const Shape& shape, const Strides& strides, DType dtype, De
 Tensor empty_like(const Tensor& like) { return empty_like(like, like.dtype()); }
 
 Tensor empty_like(const Tensor& like, DType dtype) {
-  if (like.is_contiguous()) return empty(like.shape(), dtype, like.device());
+  return empty_like(like, dtype, like.device());
+}
+
+Tensor empty_like(const Tensor& like, DType dtype, Device device) {
+  if (like.is_contiguous()) return empty(like.shape(), dtype, device);
   // Dense and non-overlapping: the strides, sorted, must be those of some permutation.
   const int n = like.dim();
   int order[kMaxDims];
@@ -149,10 +161,10 @@ Tensor empty_like(const Tensor& like, DType dtype) {
   int64_t expected = 1;
   for (int i = 0; i < n; ++i) {
     if (like.size(order[i]) == 1) continue;
-    if (like.stride(order[i]) != expected) return empty(like.shape(), dtype, like.device());
+    if (like.stride(order[i]) != expected) return empty(like.shape(), dtype, device);
     expected *= like.size(order[i]);
   }
-  return empty_strided(like.shape(), like.strides(), dtype, like.device());
+  return empty_strided(like.shape(), like.strides(), dtype, device);
 }
 
 Tensor make_alias(const Tensor& t) {

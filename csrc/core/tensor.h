@@ -46,11 +46,18 @@ class Tensor {
   inline bool is_view() const;
   inline Tensor base() const;  // undefined when not a view
 
-  // First element. Null for an empty storage.
+  // First element, in host memory. Null for an empty storage. Raises for a tensor that is not on
+  // the CPU, so that an op without a CUDA kernel fails before it reads.
   inline void* data() const;
   template <class T>
   T* data_as() const {
     return static_cast<T*>(data());
+  }
+  // First element for a kernel that runs on `device`; raises if the tensor is elsewhere.
+  inline void* data(Device device) const;
+  template <class T>
+  T* data_as(Device device) const {
+    return static_cast<T*>(data(device));
   }
 
   // Autograd (core/autograd.h has the rest).
@@ -113,8 +120,16 @@ inline uint32_t Tensor::version() const { return impl_->storage->version(); }
 inline bool Tensor::is_contiguous() const { return impl_->contiguous; }
 inline bool Tensor::is_view() const { return impl_->base.defined(); }
 inline Tensor Tensor::base() const { return impl_->base; }
+inline void* Tensor::data(Device device) const {
+  const Storage& storage = *impl_->storage;
+  if (storage.device() != device) [[unlikely]]
+    fail_device(device, storage.device());
+  return static_cast<char*>(storage.data()) + impl_->offset * dtype_size(impl_->dtype);
+}
 inline void* Tensor::data() const {
-  return static_cast<char*>(impl_->storage->data()) + impl_->offset * dtype_size(impl_->dtype);
+  if (!device().is_cpu()) [[unlikely]]
+    fail_not_on_host(device());
+  return data(Device{});
 }
 
 // Dtype of an op on these tensors: tensors with dims outrank 0-d ones, which outrank Python
@@ -133,6 +148,7 @@ Tensor empty_strided(const Shape& shape, const Strides& strides, DType dtype, De
 // Same shape and dtype; keeps the stride order of a dense non-overlapping `like`, else contiguous.
 Tensor empty_like(const Tensor& like);
 Tensor empty_like(const Tensor& like, DType dtype);
+Tensor empty_like(const Tensor& like, DType dtype, Device device);
 
 // A view of `t`'s storage without history (autograd is attached by ops/view). With gradients
 // enabled it remembers its base, so that in-place writes through it are seen by the graph.

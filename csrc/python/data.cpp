@@ -2,6 +2,7 @@
 // protocol of Tensor itself, which is how NumPy reads a tensor without a copy.
 #include <cstring>
 
+#include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "ops/view/view.h"
 #include "python/bind.h"
@@ -377,9 +378,11 @@ void tensor_releasebuffer(PyObject*, Py_buffer* view) {
 void bind_data(Binder& b) {
   b.function(
       "tensor",
-      [](const py::object& data, std::optional<DType> dtype, std::optional<Device>,
-         bool requires_grad, bool) {
+      [](const py::object& data, std::optional<DType> dtype, std::optional<Device> device,
+         bool requires_grad, bool pin) {
         Tensor t = tensor_from_data(data.ptr(), dtype, true);
+        if (pin) t = pin_memory(t);
+        if (device) t = to_device(t, *device);
         if (requires_grad) t.set_requires_grad(true);
         return t;
       },
@@ -393,8 +396,9 @@ Raises ValueError for ragged sequences, OverflowError for integers that do not f
 Example: tercel.tensor([[1, 2], [3, 4]], dtype=tercel.float32))");
   b.function(
       "as_tensor",
-      [](const py::object& data, std::optional<DType> dtype, std::optional<Device>) {
-        return tensor_from_data(data.ptr(), dtype, false);
+      [](const py::object& data, std::optional<DType> dtype, std::optional<Device> device) {
+        const Tensor t = tensor_from_data(data.ptr(), dtype, false);
+        return device ? to_device(t, *device) : t;
       },
       py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "Tensor from `data`, sharing memory where possible (tensors and writable arrays of the "
@@ -527,7 +531,11 @@ gives a tensor that refuses in-place writes.)");
     return py::str(self);
   });
   b.method(
-      "tolist", [](const Tensor& t) { return to_list(t, 0, static_cast<const char*>(t.data())); },
+      "tolist",
+      [](const Tensor& t) {
+        const Tensor host = to_device(t.detach(), Device{});
+        return to_list(host, 0, static_cast<const char*>(host.data()));
+      },
       "Nested list of Python numbers; a number for a 0-d tensor.");
   b.method(
       "item", [](const Tensor& t) { return item(t); },

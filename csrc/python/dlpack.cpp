@@ -1,6 +1,7 @@
 // DLPack (https://dmlc.github.io/dlpack): zero-copy exchange with other array libraries.
 //
 // The structures below are the stable C ABI of the protocol, versions 0 and 1.
+#include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "python/bind.h"
 #include "python/errors.h"
@@ -54,6 +55,8 @@ constexpr Code kCodes[] = {{DType::i8, 0, 8},   {DType::i16, 0, 16},    {DType::
                            {DType::f32, 2, 32}, {DType::f64, 2, 64},    {DType::bf16, 4, 16},
                            {DType::b8, 6, 8},   {DType::f8e4m3, 10, 8}, {DType::f8e5m2, 12, 8}};
 
+constexpr int kDLCuda = 2;
+
 struct Exported {
   Tensor tensor;
   int64_t shape[kMaxDims], strides[kMaxDims];
@@ -66,8 +69,8 @@ DLTensor describe(Exported* e) {
     e->shape[i] = t.size(i);
     e->strides[i] = t.stride(i);
   }
-  d.data = t.data();
-  d.device = {1, 0};
+  d.data = t.data(t.device());
+  d.device = t.device().is_cpu() ? DLDevice{1, 0} : DLDevice{kDLCuda, t.device().index};
   d.ndim = t.dim();
   for (const Code& c : kCodes) {
     if (c.dtype == t.dtype()) d.dtype = {c.code, c.bits, 1};
@@ -93,19 +96,42 @@ void capsule_destructor(PyObject* capsule) {
   if (m && m->deleter) m->deleter(m);
 }
 
+// The consumer's stream (None and 1: the legacy default one, -1: no synchronisation wanted) waits
+// for ours.
+void consumer_waits(int device, const py::object& stream) {
+  const int64_t number = stream.is_none() ? 1 : stream.cast<int64_t>();
+  if (number == -1) return;
+  TERCEL_CHECK(number != 0, Value, "__dlpack__: stream 0 is ambiguous; pass 1 or 2");
+  void* consumer = number == 1 ? nullptr : reinterpret_cast<void*>(number);
+  cuda::wait_stream(device, consumer, cuda::current_stream(device));
+}
+
 py::object to_dlpack(const Tensor& self, const py::object& stream, const py::object& max_version,
                      const py::object& dl_device, const py::object& copy) {
   TERCEL_CHECK(!self.requires_grad(), Buffer,
                "__dlpack__: the tensor requires grad; use detach() first");
-  TERCEL_CHECK(stream.is_none(), Buffer, "__dlpack__: stream must be None for a CPU tensor");
+  TERCEL_CHECK(stream.is_none() || self.device().is_cuda(), Buffer,
+               "__dlpack__: stream must be None for a CPU tensor");
+  bool want_copy = !copy.is_none() && copy.cast<bool>();
+  Tensor t = self;
   if (!dl_device.is_none()) {
     const auto device = dl_device.cast<std::pair<int, int>>();
-    TERCEL_CHECK(device.first == 1 && device.second == 0, Buffer,
-                 "__dlpack__: only the CPU device (1, 0) is available, got (", device.first, ", ",
+    const bool here = self.device().is_cpu()
+                          ? device.first == 1 && device.second == 0
+                          : device.first == kDLCuda && device.second == self.device().index;
+    TERCEL_CHECK(here || (device.first == 1 && device.second == 0), Buffer,
+                 "__dlpack__: a tensor on ", to_string(self.device()),
+                 " can be exported there or to the CPU (1, 0), got (", device.first, ", ",
                  device.second, ")");
+    if (!here) {
+      TERCEL_CHECK(copy.is_none() || want_copy, Buffer,
+                   "__dlpack__: copy=False, but the tensor is on ", to_string(self.device()));
+      t = to_device(self, Device{});
+      want_copy = true;
+    }
   }
-  const bool want_copy = !copy.is_none() && copy.cast<bool>();
-  Tensor t = want_copy ? clone(self) : self;
+  if (want_copy && t.is_same(self)) t = clone(self);
+  if (t.device().is_cuda()) consumer_waits(t.device().index, stream);
   const bool versioned =
       !max_version.is_none() && max_version.cast<std::pair<int, int>>().first >= 1;
   const bool readonly = t.storage()->readonly();
@@ -154,9 +180,14 @@ Tensor import(PyObject* capsule, const char* name, bool readonly) {
   auto* m = static_cast<Managed*>(PyCapsule_GetPointer(capsule, name));
   if (!m) throw py::error_already_set();
   const DLTensor& d = m->dl_tensor;
-  TERCEL_CHECK(d.device.device_type == 1, Buffer,
-               "from_dlpack: only CPU tensors can be imported, got device type ",
+  TERCEL_CHECK(d.device.device_type == 1 || d.device.device_type == kDLCuda, Buffer,
+               "from_dlpack: only CPU and CUDA tensors can be imported, got device type ",
                d.device.device_type);
+  Device device;
+  if (d.device.device_type == kDLCuda) {
+    cuda::api("from_dlpack");
+    device = {DeviceType::cuda, static_cast<int8_t>(d.device.device_id)};
+  }
   const Code* code = nullptr;
   for (const Code& c : kCodes) {
     if (c.code == d.dtype.code && c.bits == d.dtype.bits && d.dtype.lanes == 1) code = &c;
@@ -182,8 +213,9 @@ Tensor import(PyObject* capsule, const char* name, bool readonly) {
       numel == 0 ||
           reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(dtype_size(code->dtype)) == 0,
       Buffer, "from_dlpack: the memory is not aligned to the element size");
-  Tensor t(make_ref<TensorImpl>(Storage::wrap(data, nbytes, release_managed<Managed>, m, readonly),
-                                0, shape, strides, code->dtype));
+  Tensor t(make_ref<TensorImpl>(
+      Storage::wrap(data, nbytes, release_managed<Managed>, m, readonly, device), 0, shape, strides,
+      code->dtype));
   // Only now is the capsule consumed: an error above leaves it with its producer.
   PyCapsule_SetName(capsule, std::is_same_v<Managed, DLManagedTensor> ? "used_dltensor"
                                                                       : "used_dltensor_versioned");
@@ -198,7 +230,15 @@ Tensor from_dlpack(const py::object& source) {
                  Py_TYPE(source.ptr())->tp_name);
     const py::object method = source.attr("__dlpack__");
     try {
-      capsule = method(py::arg("max_version") = py::make_tuple(1, 0));
+      py::object stream = py::none();
+      if (py::hasattr(source, "__dlpack_device__")) {
+        const auto device = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+        if (device.first == kDLCuda) {
+          void* ours = cuda::current_stream(device.second);
+          stream = py::int_(ours ? reinterpret_cast<intptr_t>(ours) : intptr_t{1});
+        }
+      }
+      capsule = method(py::arg("stream") = stream, py::arg("max_version") = py::make_tuple(1, 0));
     } catch (py::error_already_set& e) {
       if (!e.matches(PyExc_TypeError)) throw;
       capsule = method();  // producers from before version 1.0
@@ -224,8 +264,12 @@ void bind_dlpack(Binder& b) {
            py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),
            py::arg("copy") = py::none(), "DLPack capsule over this tensor's memory.");
   b.method(
-      "__dlpack_device__", [](const Tensor&) { return py::make_tuple(1, 0); },
-      "(device type, index): (1, 0), the CPU.");
+      "__dlpack_device__",
+      [](const Tensor& t) {
+        const bool cpu = t.device().is_cpu();
+        return py::make_tuple(cpu ? 1 : int{kDLCuda}, cpu ? 0 : static_cast<int>(t.device().index));
+      },
+      "(device type, index): (1, 0) for the CPU, (2, index) for CUDA.");
   b.function("from_dlpack", from_dlpack, py::arg("ext_tensor"),
              "Tensor over the memory of an object with __dlpack__ (or a capsule); no copy, "
              "read-only respected.");

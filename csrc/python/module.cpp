@@ -14,6 +14,7 @@ void bind_copy(Binder& b);
 void bind_conv(Binder& b);
 void bind_core(Binder& b);
 void bind_creation(Binder& b);
+void bind_cuda(Binder& b);
 void bind_data(Binder& b);
 void bind_dlpack(Binder& b);
 void bind_dropout(Binder& b);
@@ -56,6 +57,7 @@ PYBIND11_MODULE(_core, module) {
   bind_copy(b);
   bind_conv(b);
   bind_creation(b);
+  bind_cuda(b);
   bind_dropout(b);
   bind_activation(b);
   bind_elementwise(b);

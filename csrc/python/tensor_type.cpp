@@ -305,6 +305,7 @@ TERCEL_GETTER(get_retains_grad,
               PyBool_FromLong(t.impl()->autograd&& t.impl()->autograd->retains_grad))
 TERCEL_GETTER(get_output_nr,
               PyLong_FromUnsignedLong(t.impl()->autograd ? t.impl()->autograd->output_index : 0))
+TERCEL_GETTER(get_is_cuda, PyBool_FromLong(t.device().is_cuda()))
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
 
 int set_requires_grad(PyObject* self, PyObject* value, void*) {
@@ -368,7 +369,7 @@ PyGetSetDef getset[] = {
     {"_base", get_base, nullptr, "The tensor this one is a view of, or None.", nullptr},
     {"retains_grad", get_retains_grad, nullptr, "True if a non-leaf keeps its gradient.", nullptr},
     {"output_nr", get_output_nr, nullptr, "Which output of grad_fn this tensor is.", nullptr},
-    {"is_cuda", get_false, nullptr, "True if the tensor is on a CUDA device.", nullptr},
+    {"is_cuda", get_is_cuda, nullptr, "True if the tensor is on a CUDA device.", nullptr},
     {"is_sparse", get_false, nullptr, "False: sparse layouts are not provided.", nullptr},
     {"is_quantized", get_false, nullptr, "False for this tensor type.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};

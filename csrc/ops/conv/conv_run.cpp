@@ -4,6 +4,7 @@
 
 #include "core/launch.h"
 #include "core/parallel.h"
+#include "ops/conv/conv_device.h"
 #include "ops/copy/copy.h"
 #include "ops/matmul/product.h"
 #include "ops/view/view.h"
@@ -198,6 +199,7 @@ Tensor run_pointwise(const Tensor& source, const Tensor& w, const Tensor& bias,
 
 Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                    ConvAlgorithm asked) {
+  if (!x.device().is_cpu()) return device_forward(x, w, bias, g);
   if (x.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(x, w, bias, g, false);
   Tensor y = empty(g.output_shape(), x.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, x.dtype(), asked);
@@ -221,6 +223,7 @@ Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const C
 
 Tensor run_input_grad(const Tensor& dy, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                       ConvAlgorithm asked) {
+  if (!dy.device().is_cpu()) return device_input_grad(dy, w, bias, g);
   if (dy.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(dy, w, bias, g, true);
   Tensor dx = empty(g.input_shape(), dy.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, dy.dtype(), asked);
@@ -243,6 +246,7 @@ Tensor run_input_grad(const Tensor& dy, const Tensor& w, const Tensor& bias, con
 }
 
 Tensor run_weight_grad(const Tensor& x, const Tensor& dy, const ConvGeometry& g) {
+  if (!x.device().is_cpu()) return device_weight_grad(x, dy, g);
   Tensor dw = empty(g.weight_shape(), x.dtype());
   if (dw.numel() == 0) return dw;
   ConvPlan plan = plan_forward(g);

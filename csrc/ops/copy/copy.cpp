@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/launch.h"
+#include "cuda/runtime.h"
 #include "ops/copy/copy_kernels.h"
 #include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
@@ -20,14 +21,21 @@ struct CopyNode final : Node {  // clone, contiguous, casts
   TensorList backward(const TensorList& g) override { return {to(g[0], dtype)}; }
 };
 
+struct ToDeviceNode final : Node {
+  Device from;
+  const char* name() const override { return "ToCopyBackward"; }
+  TensorList backward(const TensorList& g) override { return {to_device(g[0], from)}; }
+};
+
 struct CopyIntoNode final : Node {  // dst.copy_(src): edges are dst, src
   Shape src_shape, dst_shape;
   DType src_dtype;
+  Device src_device;
   const char* name() const override { return "CopyIntoBackward"; }
   TensorList backward(const TensorList& g) override {
     TensorList out(2);
     if (needs(0)) out[0] = zeros_like(g[0]);
-    if (needs(1)) out[1] = to(sum_to(g[0], src_shape), src_dtype);
+    if (needs(1)) out[1] = to_device(to(sum_to(g[0], src_shape), src_dtype), src_device);
     return out;
   }
 };
@@ -70,8 +78,8 @@ void fill_elements(const Tensor& t, uint64_t pattern) {
   const bool whole_storage =
       t.storage()->nbytes() == t.numel() * itemsize && !has_internal_overlap(t);
   if (t.is_contiguous() || whole_storage) {
-    const FillArgs args{t.data(), t.numel(), itemsize, pattern};
-    return launch(copy_kernels().fill, args, t.numel() * itemsize / 10);
+    const FillArgs args{t.data(t.device()), t.numel(), itemsize, pattern};
+    return launch(copy_kernels(t.device()).fill, args, t.numel() * itemsize / 10, t.device());
   }
   Tensor one = empty({}, t.dtype());
   std::memcpy(one.data(), &pattern, static_cast<size_t>(itemsize));
@@ -101,6 +109,16 @@ void add_elements(const Tensor& dst, const Tensor& src) {
 }  // namespace
 
 void strided_add(const Tensor& dst, const Tensor& src) {
+  if (!dst.device().is_cpu()) {  // elements of dst may be the same memory: rare, done on the host
+    const Tensor host_src = to_device(src, Device{});
+    const Storage& storage = *dst.storage();
+    Tensor host =
+        make_view(to_device(make_view(dst, {storage.nbytes() / dst.itemsize()}, {1}, 0), Device{}),
+                  dst.shape(), dst.strides(), dst.offset());
+    strided_add(host, host_src);
+    return strided_copy(make_view(dst, {storage.nbytes() / dst.itemsize()}, {1}, 0),
+                        make_view(host, {storage.nbytes() / dst.itemsize()}, {1}, 0));
+  }
   visit<TERCEL_FLOATS>(dst.dtype(), "strided_add", [&]<class T>() { add_elements<T>(dst, src); });
 }
 
@@ -154,7 +172,36 @@ Tensor to_copy(const Tensor& t, DType dtype) {
   return y;
 }
 
-Tensor& copy_(Tensor& dst, const Tensor& src) {
+Tensor to_device(const Tensor& t, Device device, bool non_blocking) {
+  if (t.device() == device) return t;
+  Tensor y = empty_like(t, t.dtype(), device);
+  // The same layout on both sides, so the elements are one run of bytes.
+  const Tensor dense = y.strides() == t.strides() ? t : contiguous(t.detach());
+  cuda::copy_bytes(y.data(device), device, dense.data(t.device()), t.device(),
+                   t.numel() * t.itemsize(), non_blocking && dense.is_same(t));
+  y.impl()->wrapped_number = t.impl()->wrapped_number;
+  if (grad_needed(t)) {
+    auto node = make_node<ToDeviceNode>({&t});
+    node->from = t.device();
+    set_history(y, node);
+  }
+  return y;
+}
+
+Tensor pin_memory(const Tensor& t) {
+  TERCEL_CHECK(t.device().is_cpu(), Runtime, "pin_memory: expected a tensor on cpu, got one on ",
+               to_string(t.device()));
+  if (cuda::is_pinned(*t.storage())) return t;
+  Tensor y(make_ref<TensorImpl>(cuda::allocate_pinned(t.numel() * t.itemsize()), 0, t.shape(),
+                                contiguous_strides(t.shape()), t.dtype()));
+  strided_copy(y, t);
+  record_copy(y, t, "PinMemoryBackward");
+  return y;
+}
+
+Tensor& copy_(Tensor& dst, const Tensor& src) { return copy_(dst, src, false); }
+
+Tensor& copy_(Tensor& dst, const Tensor& src, bool non_blocking) {
   check_inplace(dst, "copy_");
   TERCEL_CHECK(broadcast_shapes(dst.shape(), src.shape(), "copy_") == dst.shape(), Shape,
                "copy_: source of shape ", src.shape(), " cannot be broadcast to ", dst.shape());
@@ -164,15 +211,16 @@ Tensor& copy_(Tensor& dst, const Tensor& src) {
     n->src_shape = src.shape();
     n->dst_shape = dst.shape();
     n->src_dtype = src.dtype();
+    n->src_device = src.device();
     node = n;
   }
   if (dst.is_same(src)) return dst;
   if (partially_overlaps(dst, src)) {
-    Tensor temporary = empty(src.shape(), src.dtype());
+    Tensor temporary = empty(src.shape(), src.dtype(), src.device());
     strided_copy(temporary, src);
     strided_copy(dst, temporary);
   } else {
-    strided_copy(dst, src);
+    strided_copy(dst, src, non_blocking);
   }
   finish_inplace(dst, node, "copy_");
   return dst;

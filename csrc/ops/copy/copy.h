@@ -11,7 +11,8 @@ namespace tercel {
 // dst[i] = src[i] with broadcasting of src and conversion to dst's dtype (floats round to nearest
 // even, fp8 saturates, float to integer truncates). No checks on grad, no history: the building
 // block.
-void strided_copy(const Tensor& dst, const Tensor& src);
+// Between devices it waits for the copy unless `non_blocking`.
+void strided_copy(const Tensor& dst, const Tensor& src, bool non_blocking = false);
 // dst[i] += src[i] in index order, for a dst whose elements may share memory. Same shape and dtype.
 void strided_add(const Tensor& dst, const Tensor& src);
 
@@ -20,6 +21,10 @@ Tensor clone_contiguous(const Tensor& t);
 Tensor contiguous(const Tensor& t);       // t itself if it is
 Tensor to(const Tensor& t, DType dtype);  // t itself if it has the dtype
 Tensor to_copy(const Tensor& t, DType dtype);
+// t itself if it is there; keeps dense strides, differentiable.
+Tensor to_device(const Tensor& t, Device device, bool non_blocking = false);
+Tensor pin_memory(const Tensor& t);  // copy in page-locked host memory
+Tensor& copy_(Tensor& dst, const Tensor& src, bool non_blocking);
 Tensor& copy_(Tensor& dst, const Tensor& src);
 Tensor& fill_(Tensor& t, const Scalar& value);
 Tensor& zero_(Tensor& t);

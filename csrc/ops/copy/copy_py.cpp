@@ -1,15 +1,19 @@
 // Python names of copies, casts and tensor metadata.
 #include "ops/copy/copy.h"
 
+#include "cuda/runtime.h"
 #include "ops/view/view.h"
 #include "python/bind.h"
 
 namespace tercel {
 namespace {
 
+void require_cuda(Device device) { cuda::api(str("tensor.to('", to_string(device), "')").c_str()); }
+
 struct ToArguments {
   std::optional<DType> dtype;
-  bool copy = false;
+  std::optional<Device> device;
+  bool copy = false, non_blocking = false;
 };
 
 // to(dtype) | to(device) | to(device, dtype) | to(other), with non_blocking, copy.
@@ -22,9 +26,10 @@ Tensor to_any(const Tensor& t, const py::args& args, const py::kwargs& kwargs) {
     if (dtype_from_object(value.ptr(), &dtype)) {
       a.dtype = dtype;
     } else if (device_from_object(value.ptr(), &device)) {
-      // only the CPU exists: parse_device has refused anything else
+      a.device = device;
     } else if (is_tensor_object(value.ptr())) {
       a.dtype = tensor_of(value.ptr()).dtype();
+      a.device = tensor_of(value.ptr()).device();
     } else {
       fail(ErrorKind::Type, str("to: ", name, " must be a dtype, device or Tensor, got ",
                                 Py_TYPE(value.ptr())->tp_name));
@@ -33,7 +38,8 @@ Tensor to_any(const Tensor& t, const py::args& args, const py::kwargs& kwargs) {
   size_t position = 0;
   for (py::handle value : args) {
     if (PyBool_Check(value.ptr())) {
-      if (position >= 2) a.copy = value.ptr() == Py_True;  // to(x, non_blocking, copy)
+      // to(x, non_blocking, copy)
+      (position >= 2 ? a.copy : a.non_blocking) = value.ptr() == Py_True;
     } else {
       take(value, "argument");
     }
@@ -43,15 +49,33 @@ Tensor to_any(const Tensor& t, const py::args& args, const py::kwargs& kwargs) {
     const std::string name = py::str(key);
     if (name == "copy") {
       a.copy = value.cast<bool>();
+    } else if (name == "non_blocking") {
+      a.non_blocking = value.cast<bool>();
     } else if (name == "dtype" || name == "device" || name == "other") {
       take(value, name.c_str());
     } else {
-      TERCEL_CHECK(name == "non_blocking" || name == "memory_format", Type,
-                   "to: unexpected argument '", name, "'");
+      TERCEL_CHECK(name == "memory_format", Type, "to: unexpected argument '", name, "'");
     }
   }
   const DType dtype = a.dtype.value_or(t.dtype());
-  return a.copy ? to_copy(t, dtype) : to(t, dtype);
+  const Device device = a.device.value_or(t.device());
+  if (device == t.device()) return a.copy ? to_copy(t, dtype) : to(t, dtype);
+  // Converted where it takes fewer bytes over the bus, or on the device.
+  if (device.is_cuda()) require_cuda(device);
+  const bool narrow_first = dtype_size(dtype) < t.itemsize();
+  return narrow_first ? to_device(to(t, dtype), device, a.non_blocking)
+                      : to(to_device(t, device, a.non_blocking), dtype);
+}
+
+Device cuda_device(const py::object& device) {
+  Device d = parse_device("cuda");
+  if (py::isinstance<py::int_>(device)) {
+    d = parse_device("cuda:" + std::to_string(device.cast<int>()));
+  } else if (!device.is_none()) {
+    TERCEL_CHECK(device_from_object(device.ptr(), &d) && d.is_cuda(), Value,
+                 "cuda: expected a CUDA device");
+  }
+  return d;
 }
 
 }  // namespace
@@ -94,19 +118,32 @@ void bind_copy(Binder& b) {
         name, [dtype = dtype](const Tensor& t) { return to(t, dtype); },
         "Cast; itself if it has the dtype already.");
   }
-  b.method("cpu", [](const Tensor& t) { return t; }, "Itself: the tensor is on the CPU.");
+  b.method(
+      "cpu", [](const Tensor& t) { return to_device(t, Device{}); },
+      "Copy in host memory; itself if it is there already.");
   b.method(
       "cuda",
-      [](const Tensor& t, const py::object&) {
-        parse_device("cuda");
-        return t;
+      [](const Tensor& t, const py::object& device, bool non_blocking) {
+        const Device d = cuda_device(device);
+        require_cuda(d);
+        return to_device(t, d, non_blocking);
       },
-      py::arg("device") = py::none(), "Copy on a CUDA device.");
+      py::arg("device") = py::none(), py::arg("non_blocking") = false,
+      "Copy on a CUDA device (default: the current one); itself if it is there already.");
   b.method(
-      "pin_memory", [](const Tensor& t) { return t; }, "Itself: page-locked memory is for CUDA.");
+      "pin_memory",
+      [](const Tensor& t) { return cuda::unavailable_reason().empty() ? pin_memory(t) : t; },
+      "Copy in page-locked memory, from which copies to a CUDA device can overlap with other work; "
+      "itself "
+      "without CUDA.");
   b.method(
-      "copy_", [](Tensor t, const Tensor& src, bool) { return copy_(t, src); }, py::arg("src"),
-      py::arg("non_blocking") = false, "Copies src (broadcast, converted) into this tensor.");
+      "is_pinned", [](const Tensor& t) { return cuda::is_pinned(*t.storage()); },
+      "True if the tensor is in page-locked memory.");
+  b.method(
+      "copy_",
+      [](Tensor t, const Tensor& src, bool non_blocking) { return copy_(t, src, non_blocking); },
+      py::arg("src"), py::arg("non_blocking") = false,
+      "Copies src (broadcast, converted) into this tensor.");
   b.method(
       "fill_",
       [](Tensor t, const Operand& value) {

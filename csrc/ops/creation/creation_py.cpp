@@ -29,10 +29,10 @@ void def_like(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](const Tensor& input, std::optional<DType> dtype, const py::object& layout,
-                   std::optional<Device>, bool requires_grad, const py::object&) {
+                   std::optional<Device> device, bool requires_grad, const py::object&) {
         check_layout(layout, false, name);
-        return with_requires_grad(make(empty_like(input, dtype.value_or(input.dtype()))),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(make(empty_like(input, dtype.value_or(input.dtype()))), device), requires_grad);
       },
       py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -44,12 +44,13 @@ void def_new(Binder& b, const char* name, Make make, const char* doc) {
   b.method(
       name,
       [name, make](const Tensor& self, const py::args& args, std::optional<Dims> size,
-                   std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
-                   bool pin_memory, bool requires_grad) {
+                   std::optional<DType> dtype, const py::object& layout,
+                   std::optional<Device> device, bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
-        return with_requires_grad(make(shape, dtype.value_or(self.dtype()), self.device()),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(make(shape, dtype.value_or(self.dtype()), self.device()), device),
+            requires_grad);
       },
       py::arg("size") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
       py::arg("device") = py::none(), py::arg("pin_memory") = false,
@@ -71,10 +72,11 @@ void def_window(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](int64_t window_length, bool periodic, std::optional<DType> dtype,
-                   const py::object& layout, std::optional<Device>, bool pin_memory,
+                   const py::object& layout, std::optional<Device> device, bool pin_memory,
                    bool requires_grad) {
         check_layout(layout, pin_memory, name);
-        return with_requires_grad(make(window_length, periodic, dtype), requires_grad);
+        return with_requires_grad(placed(make(window_length, periodic, dtype), device),
+                                  requires_grad);
       },
       py::arg("window_length"), py::arg("periodic") = true, py::kw_only(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -85,13 +87,13 @@ void bind_ranges(Binder& b) {
   b.function(
       "arange",
       [](Scalar start, std::optional<Scalar> end, Scalar step, std::optional<Tensor> out,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "arange");
         if (!dtype && out && out->defined()) dtype = out->dtype();
         const Tensor t =
             end ? arange(start, *end, step, dtype) : arange(Scalar(0), start, step, dtype);
-        return with_requires_grad(into_out(t, out, "arange"), requires_grad);
+        return with_requires_grad(placed(into_out(t, out, "arange"), device), requires_grad);
       },
       py::arg("start"), py::arg("end") = py::none(), py::arg("step") = 1, py::kw_only(),
       py::arg("out") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
@@ -106,20 +108,22 @@ void bind_ranges(Binder& b) {
       "step that leads away from end; OverflowError if a value does not fit dtype.");
   b.function(
       "arange",
-      [](Scalar end, std::optional<DType> dtype, std::optional<Device>, bool requires_grad) {
-        return with_requires_grad(arange(Scalar(0), end, Scalar(1), dtype), requires_grad);
+      [](Scalar end, std::optional<DType> dtype, std::optional<Device> device, bool requires_grad) {
+        return with_requires_grad(placed(arange(Scalar(0), end, Scalar(1), dtype), device),
+                                  requires_grad);
       },
       py::kw_only(), py::arg("end"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false);
   b.function(
       "linspace",
       [](Scalar start, Scalar end, int64_t steps, std::optional<Tensor> out,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "linspace");
         if (!dtype && out && out->defined()) dtype = out->dtype();
-        return with_requires_grad(into_out(linspace(start, end, steps, dtype), out, "linspace"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(linspace(start, end, steps, dtype), out, "linspace"), device),
+            requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::kw_only(),
       py::arg("out") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
@@ -130,12 +134,13 @@ void bind_ranges(Binder& b) {
   b.function(
       "logspace",
       [](Scalar start, Scalar end, int64_t steps, double base, std::optional<Tensor> out,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "logspace");
         if (!dtype && out && out->defined()) dtype = out->dtype();
         return with_requires_grad(
-            into_out(logspace(start, end, steps, base, dtype), out, "logspace"), requires_grad);
+            placed(into_out(logspace(start, end, steps, base, dtype), out, "logspace"), device),
+            requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::arg("base") = 10.0, py::kw_only(),
       py::arg("out") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
@@ -144,12 +149,13 @@ void bind_ranges(Binder& b) {
   b.function(
       "eye",
       [](int64_t n, std::optional<int64_t> m, std::optional<Tensor> out, std::optional<DType> dtype,
-         const py::object& layout, std::optional<Device>, bool pin_memory, bool requires_grad) {
+         const py::object& layout, std::optional<Device> device, bool pin_memory,
+         bool requires_grad) {
         check_layout(layout, pin_memory, "eye");
         TERCEL_CHECK(!m || *m >= 0, Value, "eye: m must be >= 0, got ", m.value_or(0));
         if (!dtype && out && out->defined()) dtype = out->dtype();
-        return with_requires_grad(into_out(eye(n, m.value_or(-1), dtype), out, "eye"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(eye(n, m.value_or(-1), dtype), out, "eye"), device), requires_grad);
       },
       py::arg("n"), py::arg("m") = py::none(), py::kw_only(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -183,12 +189,13 @@ void bind_windows(Binder& b) {
   b.function(
       "hamming_window",
       [](int64_t window_length, bool periodic, double alpha, double beta,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "hamming_window");
-        return with_requires_grad(
-            cosine_window(window_length, periodic, alpha, beta, 0.0, dtype, "hamming_window"),
-            requires_grad);
+        return with_requires_grad(placed(cosine_window(window_length, periodic, alpha, beta, 0.0,
+                                                       dtype, "hamming_window"),
+                                         device),
+                                  requires_grad);
       },
       py::arg("window_length"), py::arg("periodic") = true, py::arg("alpha") = 0.54,
       py::arg("beta") = 0.46, py::kw_only(), py::arg("dtype") = py::none(),
@@ -251,11 +258,12 @@ void bind_creation(Binder& b) {
   b.function(
       "full_like",
       [](const Tensor& input, Scalar fill_value, std::optional<DType> dtype,
-         const py::object& layout, std::optional<Device>, bool requires_grad, const py::object&) {
+         const py::object& layout, std::optional<Device> device, bool requires_grad,
+         const py::object&) {
         check_layout(layout, false, "full_like");
         Tensor t = empty_like(input, dtype.value_or(input.dtype()));
         fill_(t, fill_value);
-        return with_requires_grad(t, requires_grad);
+        return with_requires_grad(placed(t, device), requires_grad);
       },
       py::arg("input"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),
       py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -264,10 +272,12 @@ void bind_creation(Binder& b) {
   b.method(
       "new_full",
       [](const Tensor& self, const Dims& size, Scalar fill_value, std::optional<DType> dtype,
-         const py::object& layout, std::optional<Device>, bool pin_memory, bool requires_grad) {
+         const py::object& layout, std::optional<Device> device, bool pin_memory,
+         bool requires_grad) {
         check_layout(layout, pin_memory, "new_full");
         return with_requires_grad(
-            make_filled(size, dtype.value_or(self.dtype()), self.device(), fill_value),
+            placed(make_filled(size, dtype.value_or(self.dtype()), self.device(), fill_value),
+                   device),
             requires_grad);
       },
       py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("dtype") = py::none(),

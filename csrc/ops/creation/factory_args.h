@@ -18,14 +18,20 @@ inline Shape factory_shape(const py::args& args, const std::optional<Dims>& size
   return dims_from_args(args, op);
 }
 
-// Only strided CPU memory exists; says so instead of ignoring a request for something else.
+// Only strided memory exists; says so instead of ignoring a request for something else.
 inline void check_layout(const py::object& layout, bool pin_memory, const char* op) {
   if (!layout.is_none()) {
     const std::string text = py::str(layout).cast<std::string>();
     TERCEL_CHECK(text.find("strided") != std::string::npos, NotImplemented, op,
                  ": only the strided layout is provided, got ", text);
   }
-  TERCEL_CHECK(!pin_memory, NotImplemented, op, ": pin_memory needs the CUDA backend");
+  TERCEL_CHECK(!pin_memory, NotImplemented, op,
+               ": pin_memory=True is not provided here; call pin_memory() on the result");
+}
+
+// Result of a factory that computes on the CPU, where device= asks for it.
+inline Tensor placed(const Tensor& t, const std::optional<Device>& device) {
+  return device ? to_device(t, *device) : t;
 }
 
 inline Tensor with_requires_grad(Tensor t, bool requires_grad) {

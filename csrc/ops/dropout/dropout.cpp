@@ -39,12 +39,13 @@ struct DropoutNode final : Node {
 };
 
 Tensor masked_scale(const Tensor& x, const Tensor& mask, int64_t inner, double scale) {
+  const Device dev = x.device();
   const Tensor xd = dense(x);
-  Tensor y = empty(x.shape(), x.dtype());
-  launch(dropout_kernels().apply,
-         MaskApplyArgs{xd.data(), y.data(), mask.data_as<uint16_t>(), x.numel(), inner, scale, 0.0,
-                       0.0, x.dtype()},
-         x.numel() / 2);
+  Tensor y = empty(x.shape(), x.dtype(), dev);
+  launch(dropout_kernels(dev).apply,
+         MaskApplyArgs{xd.data(dev), y.data(dev), mask.data_as<uint16_t>(dev), x.numel(), inner,
+                       scale, 0.0, 0.0, x.dtype()},
+         x.numel() / 2, dev);
   if (grad_needed(x)) {
     auto node = make_node<DropoutNode>({&x});
     node->mask = mask;
@@ -68,23 +69,24 @@ Tensor dropout_impl(const char* op, const Tensor& x, double p, bool training, bo
   const double scaled = std::floor(p * 0x1p32 + 0.5);
   const uint32_t threshold = scaled >= 0x1p32 ? 0xffffffffu : static_cast<uint32_t>(scaled);
 
+  const Device dev = x.device();
   const Tensor xd = dense(x);
-  Tensor y = inplace && x.is_contiguous() ? x : empty(x.shape(), x.dtype());
+  Tensor y = inplace && x.is_contiguous() ? x : empty(x.shape(), x.dtype(), dev);
   Tensor mask;
-  if (record || inner > 1) mask = empty({dropout_mask_bytes(decisions)}, DType::u8);
-  uint16_t* bits = mask.defined() ? mask.data_as<uint16_t>() : nullptr;
-  DropoutArgs args{xd.data(),    y.data(),     bits,           n,        key, threshold,
+  if (record || inner > 1) mask = empty({dropout_mask_bytes(decisions)}, DType::u8, dev);
+  uint16_t* bits = mask.defined() ? mask.data_as<uint16_t>(dev) : nullptr;
+  DropoutArgs args{xd.data(dev), y.data(dev),  bits,           n,        key, threshold,
                    effect.scale, effect.shift, effect.dropped, x.dtype()};
   if (inner > 1) {
     args.x = args.y = nullptr;
     args.n = decisions;
-    launch(dropout_kernels().dropout, args, decisions);
-    launch(dropout_kernels().apply,
-           MaskApplyArgs{xd.data(), y.data(), bits, n, inner, effect.scale, effect.shift,
+    launch(dropout_kernels(dev).dropout, args, decisions, dev);
+    launch(dropout_kernels(dev).apply,
+           MaskApplyArgs{xd.data(dev), y.data(dev), bits, n, inner, effect.scale, effect.shift,
                          effect.dropped, x.dtype()},
-           n / 2);
+           n / 2, dev);
   } else {
-    launch(dropout_kernels().dropout, args, n);
+    launch(dropout_kernels(dev).dropout, args, n, dev);
   }
   Ref<DropoutNode> node;
   if (record) {

@@ -278,7 +278,8 @@ void accumulate_(const Tensor& into, const Tensor& value) {
   const Op& op = binary_kernels().add;
   const Work work = work_of(into.dtype());
   const DType t = work_dtype(work);
-  const ElementwiseCall call{op.fn[static_cast<int>(work)], kNoParams, op.cost, t, {t, t, t, t}};
+  const ElementwiseCall call{
+      op.fn[static_cast<int>(work)], kNoParams, op.cost, t, {t, t, t, t}, &op};
   run_elementwise(call, into, {&into, &value});
   into.storage()->bump_version("accumulate_");
 }

@@ -54,7 +54,8 @@ ElementwiseCall make_call(const Op& op, Work work, Result result, const double* 
           params,
           op.cost,
           result == Result::boolean ? DType::b8 : t,
-          {t, t, t, t}};
+          {t, t, t, t},
+          &op};
 }
 // "mul" -> "MulBackward"; asked for by people and debuggers only.
 const char* node_name(const char* rule_name) {
@@ -159,6 +160,8 @@ void check_divisor(const BinaryRule& rule, const Tensor& b) {
 bool run_inline(const ElementwiseCall& call, const Tensor& y, const Tensor& a, const Tensor& b,
                 DType work) {
   const int64_t n = y.numel();
+  if (!y.device().is_cpu()) [[unlikely]]
+    return false;
   if (n > kInlineNumel || a.dtype() != work || !a.is_contiguous() || a.numel() != n ||
       !y.is_contiguous())
     return false;
@@ -202,14 +205,15 @@ Tensor empty_output(const Shape& shape, DType dtype, std::initializer_list<const
       if (t->is_contiguous()) break;
       bool alike = true;
       for (const Tensor* u : inputs) alike &= u->shape() != shape || u->strides() == t->strides();
-      if (alike) return empty_like(*t, dtype);
+      if (alike && t->device() == common_device(inputs)) return empty_like(*t, dtype);
       break;
     }
   }
-  return empty(shape, dtype);
+  return empty(shape, dtype, common_device(inputs));
 }
 
 bool any_zero(const Tensor& t) {
+  if (!t.device().is_cpu()) return any_zero(to_device(t, Device{}));
   const Op& op = unary_kernels().logical_not;
   Tensor flags = empty(t.shape(), DType::b8);
   const ElementwiseCall call = make_call(op, work_of(op, t.dtype()), Result::boolean, kNoParams);
@@ -246,7 +250,7 @@ Tensor unary(const UnaryRule& rule, const Tensor& x, const double* params, const
   const ElementwiseCall call =
       make_call(rule.op(), work_of(rule.op(), compute), rule.result, params);
   if (x.dtype() == call.in_work[0] && y.dtype() == call.out_work && x.numel() <= kInlineNumel &&
-      x.is_contiguous() && y.is_contiguous()) {
+      x.is_contiguous() && y.is_contiguous() && x.device().is_cpu()) {
     const void* in[] = {x.data()};
     call.fn(params, y.data(), in, x.numel());
   } else {
@@ -303,7 +307,8 @@ Tensor binary(const BinaryRule& rule, const Tensor& a, const Tensor& b, const do
     return y;
   }
   if (a.shape() == b.shape()) {
-    y = a.is_contiguous() ? empty(a.shape(), result) : empty_output(a.shape(), result, {&a, &b});
+    y = a.is_contiguous() && a.device() == b.device() ? empty(a.shape(), result, a.device())
+                                                      : empty_output(a.shape(), result, {&a, &b});
   } else {
     y = empty_output(broadcast_shapes(a.shape(), b.shape(), rule.name), result, {&a, &b});
   }

@@ -211,6 +211,8 @@ bool wants_transpose(const StridedLoop& loop, int k, int64_t itemsize) {
 void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tensor* const* inputs,
                      int num_inputs) {
   if (out.numel() == 0) return;
+  if (!out.device().is_cpu()) [[unlikely]]
+    return run_elementwise_cuda(call, out, inputs, num_inputs);
   Run run;
   run.call = call;
   run.inputs = num_inputs;

@@ -25,7 +25,19 @@ struct ElementwiseCall {
   int cost;                   // single-thread picoseconds per element when data is in cache
   DType out_work;             // dtype fn writes
   DType in_work[kMaxInputs];  // dtypes fn reads
+  const Op* op = nullptr;     // whose loop fn is; devices other than the CPU go by it
 };
+
+// Device of the result of an op on these: that of the first one that is not on the CPU (0-d CPU
+// tensors mix with any device; whether the rest fit is seen when their data is asked for).
+// Undefined tensors are skipped.
+Device common_device(const Tensor* const* tensors, int n);
+inline Device common_device(std::initializer_list<const Tensor*> tensors) {
+  return common_device(tensors.begin(), static_cast<int>(tensors.size()));
+}
+// run_elementwise for an output on a CUDA device (device_engine.cpp).
+void run_elementwise_cuda(const ElementwiseCall& call, const Tensor& out,
+                          const Tensor* const* inputs, int num_inputs);
 
 // `out` has the broadcast shape and no internal overlap; inputs broadcast to it. An input may be
 // the same view as `out`, but must not overlap it otherwise. No checks, no autograd.

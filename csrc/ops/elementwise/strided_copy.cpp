@@ -6,6 +6,7 @@
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "core/strided.h"
+#include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/engine.h"
 
@@ -98,9 +99,44 @@ void copy_rows(const RowsArgs& a) {
 
 }  // namespace
 
-void strided_copy(const Tensor& dst, const Tensor& src) {
+namespace {
+
+// Bytes of a contiguous tensor from one device to another; anything else is made contiguous where
+// it is, and converted on the destination.
+void copy_between_devices(const Tensor& dst, const Tensor& src, bool non_blocking) {
+  if (src.numel() != dst.numel() || !src.is_contiguous()) {
+    if (src.numel() < dst.numel()) {  // move the small one, broadcast on the other side
+      Tensor moved = empty(src.shape(), src.dtype(), dst.device());
+      copy_between_devices(moved, src, non_blocking);
+      return strided_copy(dst, moved);
+    }
+    Tensor dense = empty(dst.shape(), src.dtype(), src.device());
+    strided_copy(dense, src);
+    return copy_between_devices(dst, dense, non_blocking && src.device().is_cuda());
+  }
+  if (dst.dtype() != src.dtype() || !dst.is_contiguous()) {
+    Tensor moved = empty(dst.shape(), src.dtype(), dst.device());
+    copy_between_devices(moved, src, false);
+    return strided_copy(dst, moved);
+  }
+  cuda::copy_bytes(dst.data(dst.device()), dst.device(), src.data(src.device()), src.device(),
+                   src.numel() * src.itemsize(), non_blocking);
+}
+
+}  // namespace
+
+void strided_copy(const Tensor& dst, const Tensor& src, bool non_blocking) {
   const int64_t numel = dst.numel(), itemsize = dst.itemsize();
   if (numel == 0) return;
+  if (!dst.device().is_cpu() || !src.device().is_cpu()) [[unlikely]] {
+    if (dst.device() != src.device()) return copy_between_devices(dst, src, non_blocking);
+    if (dst.dtype() == src.dtype() && dst.is_contiguous() && src.is_contiguous() &&
+        src.numel() == numel) {
+      return cuda::copy_bytes(dst.data(dst.device()), dst.device(), src.data(src.device()),
+                              src.device(), numel * itemsize, true);
+    }
+    return run_elementwise(ElementwiseCall{}, dst, {&src});
+  }
   const bool same_dtype = dst.dtype() == src.dtype();
   if (same_dtype && dst.is_contiguous() && src.is_contiguous() && src.numel() == numel) {
     const BytesArgs args{static_cast<char*>(dst.data()), static_cast<const char*>(src.data()),

@@ -119,7 +119,8 @@ Tensor ternary(const TernarySpec& s, const Tensor& a, const Tensor& b, const Ten
   }
   const Work work = work_of(s.result);
   const DType t = work_dtype(work);
-  const ElementwiseCall call{s.op.fn[static_cast<int>(work)], params, s.op.cost, t, {t, t, t, t}};
+  const ElementwiseCall call{
+      s.op.fn[static_cast<int>(work)], params, s.op.cost, t, {t, t, t, t}, &s.op};
   run_elementwise(call, y, operands, 3);
   if (in_place) {
     finish_inplace(y, node, s.name);
@@ -204,7 +205,7 @@ Tensor where_out(const Tensor& condition, const Tensor& a, const Tensor& b, cons
     y = empty_output(shape, t, {&a, &b, &condition});
   }
   const Op& op = *by_size[log2_itemsize(t)];
-  const ElementwiseCall call{op.fn[0], kNoParams, op.cost, t, {DType::u8, t, t, t}};
+  const ElementwiseCall call{op.fn[0], kNoParams, op.cost, t, {DType::u8, t, t, t}, &op};
   run_elementwise(call, y, {&condition, &a, &b});
   if (out) y.storage()->bump_version("where");
   if (needs_grad) {

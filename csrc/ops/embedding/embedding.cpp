@@ -4,6 +4,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding_common.h"
 #include "ops/embedding/embedding_kernels.h"
+#include "ops/index/index_kernels.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -16,11 +17,30 @@ Tensor dense(const Tensor& t) {
   return contiguous(t);
 }
 
+namespace {
+// A copy with out-of-range indices replaced by 0; they are reported at the next synchronisation.
+Tensor safe_indices(const Tensor& idx, int64_t rows) {
+  const Device dev = idx.device();
+  Tensor safe = empty(idx.shape(), DType::i64, dev);
+  const OffsetsArgs args{idx.data_as<int64_t>(dev),
+                         safe.data_as<int64_t>(dev),
+                         idx.numel(),
+                         rows,
+                         1,
+                         false,
+                         false,
+                         nullptr};
+  if (idx.numel() > 0) launch(index_kernels(dev).offsets, args, idx.numel(), dev);
+  return safe;
+}
+}  // namespace
+
 Tensor checked_indices(const char* op, const Tensor& indices, int64_t rows) {
   if (indices.dtype() != DType::i64 && indices.dtype() != DType::i32) {
     fail_dtype(op, indices.dtype(), dtype_bit(DType::i64) | dtype_bit(DType::i32));
   }
   const Tensor idx = dense(to(indices, DType::i64));
+  if (!idx.device().is_cpu()) return safe_indices(idx, rows);
   const int64_t* p = idx.data_as<int64_t>();
   const int64_t n = idx.numel();
   // One unsigned comparison covers both ends; the offender is looked for only if there is one.
@@ -49,6 +69,11 @@ void check_table(const char* op, const Tensor& weight) {
 }
 
 RowOrder sort_by_row(const Tensor& indices, int64_t rows) {
+  const Device dev = indices.device();
+  if (!dev.is_cpu()) {  // sorted on the host: one synchronisation
+    const RowOrder host = sort_by_row(to_device(indices, Device{}), rows);
+    return {to_device(host.order, dev), to_device(host.start, dev)};
+  }
   const int64_t n = indices.numel();
   RowOrder r{empty({n}, DType::i64), zeros({rows + 1}, DType::i64)};
   const int64_t* idx = indices.data_as<int64_t>();
@@ -78,13 +103,14 @@ Tensor gather_rows(const Tensor& idx, const Tensor& weight) {
   Shape shape = idx.shape();
   shape.push_back(weight.size(1));
   checked_numel(shape, "embedding");
-  Tensor y = empty(shape, weight.dtype());
+  const Device dev = weight.device();
+  Tensor y = empty(shape, weight.dtype(), dev);
   if (y.numel() > 0) {
     const Tensor table = dense(weight);
-    launch(embedding_kernels().gather_rows,
-           GatherRowsArgs{table.data(), idx.data_as<int64_t>(), y.data(), idx.numel(),
+    launch(embedding_kernels(dev).gather_rows,
+           GatherRowsArgs{table.data(dev), idx.data_as<int64_t>(dev), y.data(dev), idx.numel(),
                           weight.size(1) * weight.itemsize()},
-           y.numel() / 2);
+           y.numel() / 2, dev);
   }
   return y;
 }
@@ -150,15 +176,17 @@ Tensor embedding_dense_backward(const Tensor& grad, const Tensor& indices, int64
                " and one more dim, got ", grad.shape());
   const int64_t dim = grad.size(-1);
   const Tensor idx = checked_indices(op, indices, num_weights);
-  Tensor dw = empty({num_weights, dim}, grad.dtype());
+  const Device dev = grad.device();
+  Tensor dw = empty({num_weights, dim}, grad.dtype(), dev);
   if (dw.numel() > 0) {
     const Tensor dy = dense(grad);
     const RowOrder sorted = sort_by_row(idx, num_weights);
-    launch(embedding_kernels().row_sums,
-           RowSumsArgs{dy.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(),
-                       nullptr, nullptr, dw.data(), num_weights, dim,
-                       padding_idx < 0 ? -1 : padding_idx, scale_grad_by_freq, grad.dtype()},
-           (dw.numel() + dy.numel()) / 2);
+    launch(
+        embedding_kernels(dev).row_sums,
+        RowSumsArgs{dy.data(dev), sorted.order.data_as<int64_t>(dev),
+                    sorted.start.data_as<int64_t>(dev), nullptr, nullptr, dw.data(dev), num_weights,
+                    dim, padding_idx < 0 ? -1 : padding_idx, scale_grad_by_freq, grad.dtype()},
+        (dw.numel() + dy.numel()) / 2, dev);
   }
   if (grad_needed(grad)) {
     auto node = make_node<EmbeddingGradNode>({&grad});

@@ -2,6 +2,7 @@
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/index/index.h"
+#include "ops/index/index_geometry.h"
 #include "ops/index/index_kernels.h"
 #include "ops/index/scatter_plan.h"
 #include "ops/shape/shape_ops.h"
@@ -29,7 +30,8 @@ GatherArgs gather_args(const Tensor& x, int dim, const Tensor& index, const Tens
   const int last = x.dim() - 1;
   const bool single = other.dim() == 0;
   auto other_stride = [&](int d) { return single ? 0 : other.stride(d); };
-  a.index = index.data_as<int64_t>();
+  const Device dev = x.device();
+  a.index = index.data_as<int64_t>(dev);
   a.outer_numel = 1;
   for (int d = 0; d < last; ++d) {
     if (d == dim) continue;
@@ -49,8 +51,8 @@ GatherArgs gather_args(const Tensor& x, int dim, const Tensor& index, const Tens
   a.x_column = dim == last ? 0 : x.stride(last);
   a.x_stride = x.stride(dim);
   a.size = x.size(dim);
-  a.x = static_cast<char*>(x.data());
-  a.other = static_cast<char*>(other.data());
+  a.x = static_cast<char*>(x.data(dev));
+  a.other = static_cast<char*>(other.data(dev));
   a.dtype = x.dtype();
   a.itemsize = static_cast<int>(x.itemsize());
   return a;
@@ -59,8 +61,9 @@ GatherArgs gather_args(const Tensor& x, int dim, const Tensor& index, const Tens
 // Raises before anything is written.
 void check_values(const Tensor& index, int dim, int64_t size, const char* op) {
   int bad = 0;
-  RangeCheckArgs args{index.data_as<int64_t>(), index.numel(), size, &bad};
-  launch(gather_kernels().check, args, index.numel() / 2);
+  const Device dev = index.device();
+  RangeCheckArgs args{index.data_as<int64_t>(dev), index.numel(), size, &bad};
+  launch(gather_kernels(dev).check, args, index.numel() / 2, dev);
   if (bad) fail_index(index, 0, dim, size, op);
 }
 
@@ -74,11 +77,12 @@ void scatter_into(const Tensor& x, int dim, const Tensor& index, const Tensor& s
     strided_copy(x, wide);
     return;
   }
-  Tensor source = to(make_alias(src), x.dtype());
+  Tensor source =
+      to(make_alias(src.dim() == 0 ? to_device(src.detach(), x.device()) : src), x.dtype());
   if (source.storage() == x.storage()) source = clone_contiguous(source);
   GatherArgs args = gather_args(x, dim, index, source);
   args.combine = combine;
-  launch(gather_kernels().scatter, args, index.numel() * 2);
+  launch(gather_kernels(x.device()).scatter, args, index.numel() * 2, x.device());
 }
 
 }  // namespace
@@ -134,7 +138,7 @@ struct GatherNode final : Node {
   int dim = 0;
   const char* name() const override { return "GatherBackward"; }
   TensorList backward(const TensorList& g) override {
-    return {scatter_add(zeros(shape, g[0].dtype()), dim, index.get(*this), g[0])};
+    return {scatter_add(zeros(shape, g[0].dtype(), g[0].device()), dim, index.get(*this), g[0])};
   }
   void release_saved() override { index.reset(); }
 };
@@ -149,7 +153,8 @@ Tensor gather(const Tensor& x, int64_t dim, const Tensor& index) {
     int bad = 0;
     GatherArgs args = gather_args(lx, d, li, lifted(out));
     args.bad = &bad;
-    launch(gather_kernels().gather, args, index.numel() * 2);
+    check_indexable(lx, d, index.numel(), "gather");
+    launch(gather_kernels(x.device()).gather, args, index.numel() * 2, x.device());
     if (bad) fail_index(list, 0, d, lx.size(d), "gather");
   }
   if (grad_needed(x)) {

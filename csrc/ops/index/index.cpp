@@ -100,28 +100,30 @@ IndexGeometry index_geometry(const Tensor& self, const std::vector<Tensor>& indi
   }
   g.n = checked_numel(broadcast, op);
   checked_numel(g.shape, op);
-  g.offsets = empty({g.n}, DType::i64);
+  const Device dev = self.device();
+  g.offsets = empty({g.n}, DType::i64, dev);
   bool accumulate = false;
   for (int d = 0; d < self.dim(); ++d) {
     const Tensor& ix = indices[static_cast<size_t>(d)];
     if (!ix.defined()) continue;
-    const Tensor flat = as_index(expand(make_alias(ix), broadcast), op);
+    const Tensor flat = to_device(as_index(expand(make_alias(ix), broadcast), op), dev);
+    check_indexable(self, d, g.n, op);
     int bad = 0;
-    OffsetsArgs args{flat.data_as<int64_t>(),
-                     g.offsets.data_as<int64_t>(),
+    OffsetsArgs args{flat.data_as<int64_t>(dev),
+                     g.offsets.data_as<int64_t>(dev),
                      g.n,
                      self.size(d),
                      self.stride(d),
                      true,
                      accumulate,
                      &bad};
-    launch(index_kernels().offsets, args, g.n);
+    launch(index_kernels(dev).offsets, args, g.n, dev);
     if (bad) fail_index(flat, -self.size(d), d, self.size(d), op);
     accumulate = true;
     if (self.size(d) > 0) g.limit += (self.size(d) - 1) * self.stride(d);
   }
   g.limit += 1;
-  if (!accumulate) g.offsets = zeros({1}, DType::i64);
+  if (!accumulate) g.offsets = zeros({1}, DType::i64, dev);
   return g;
 }
 
@@ -129,8 +131,9 @@ Tensor index_get(const Tensor& self, const IndexGeometry& g) {
   Tensor out = empty(g.shape, self.dtype(), self.device());
   if (out.numel() == 0) return out;
   IndexArgs args = g.args(self);
-  args.dense = static_cast<char*>(out.data());
-  launch(index_kernels().get, args, out.numel() + g.n * 2);
+  const Device dev = self.device();
+  args.dense = static_cast<char*>(out.data(dev));
+  launch(index_kernels(dev).get, args, out.numel() + g.n * 2, dev);
   return out;
 }
 
@@ -143,17 +146,21 @@ void index_set(const Tensor& self, const IndexGeometry& g, const Tensor& value, 
                g.shape);
   const int64_t total = g.outer_numel * g.n * g.inner_numel;
   if (total == 0) return;
-  Tensor source = to(make_alias(value), self.dtype());
+  // A number (0-d on the CPU) goes along with any device.
+  Tensor source =
+      to(make_alias(value.dim() == 0 ? to_device(value.detach(), self.device()) : value),
+         self.dtype());
   const bool single = source.numel() == 1;
   if (!single) source = contiguous(make_alias(expand(source, g.shape)));
   if (source.storage() == self.storage()) source = clone_contiguous(source);
   IndexArgs args = g.args(self);
-  args.dense = static_cast<char*>(source.data());
+  const Device dev = self.device();
+  args.dense = static_cast<char*>(source.data(dev));
   args.dense_inner = single ? 0 : 1;
   args.dense_row = single ? 0 : g.inner_numel;
   args.dense_outer = single ? 0 : g.inner_numel * g.n;
   args.combine = accumulate ? Combine::add : Combine::assign;
-  launch(index_kernels().put, args, total + g.n * 2);
+  launch(index_kernels(dev).put, args, total + g.n * 2, dev);
 }
 
 }  // namespace

@@ -58,17 +58,19 @@ IndexGeometry index_geometry_dim(const Tensor& self, int dim, const Tensor& inde
     append_dim(d < dim ? g.outer : g.inner, self.size(d), self.stride(d));
     (d < dim ? g.outer_numel : g.inner_numel) *= self.size(d);
   }
-  g.offsets = empty({g.n}, DType::i64);
+  const Device dev = self.device();
+  g.offsets = empty({g.n}, DType::i64, dev);
+  check_indexable(self, dim, g.n, op);
   int bad = 0;
-  OffsetsArgs args{index.data_as<int64_t>(),
-                   g.offsets.data_as<int64_t>(),
+  OffsetsArgs args{index.data_as<int64_t>(dev),
+                   g.offsets.data_as<int64_t>(dev),
                    g.n,
                    self.size(dim),
                    self.stride(dim),
                    false,
                    false,
                    &bad};
-  launch(index_kernels().offsets, args, g.n);
+  launch(index_kernels(dev).offsets, args, g.n, dev);
   if (bad) fail_index(index, 0, dim, self.size(dim), op);
   g.limit = self.size(dim) > 0 ? (self.size(dim) - 1) * self.stride(dim) + 1 : 1;
   return g;
@@ -83,7 +85,7 @@ struct IndexSelectNode final : Node {
   int dim = 0;
   const char* name() const override { return "IndexSelectBackward"; }
   TensorList backward(const TensorList& g) override {
-    return {index_add(zeros(shape, g[0].dtype()), dim, index.get(*this), g[0])};
+    return {index_add(zeros(shape, g[0].dtype(), g[0].device()), dim, index.get(*this), g[0])};
   }
   void release_saved() override { index.reset(); }
 };

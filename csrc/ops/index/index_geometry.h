@@ -22,6 +22,12 @@ inline void append_dim(DimList& list, int64_t size, int64_t stride) {
   ++list.rank;
 }
 
+// Kernels that cannot raise read element 0 for an index out of range, so there must be one.
+inline void check_indexable(const Tensor& self, int dim, int64_t positions, const char* op) {
+  TERCEL_CHECK(positions == 0 || self.dim() == 0 || self.size(dim) > 0 || self.device().is_cpu(),
+               Index, op, ": index into dimension ", dim, ", which has size 0");
+}
+
 struct IndexGeometry {
   Shape shape;  // of self[indices]
   DimList outer{}, inner{};
@@ -31,8 +37,8 @@ struct IndexGeometry {
 
   IndexArgs args(const Tensor& self) const {
     IndexArgs a{};
-    a.x = static_cast<char*>(self.data());
-    a.offset = offsets.data_as<int64_t>();
+    a.x = static_cast<char*>(self.data(self.device()));
+    a.offset = offsets.data_as<int64_t>(self.device());
     a.n = n;
     a.outer_numel = outer_numel;
     a.inner_numel = inner_numel;

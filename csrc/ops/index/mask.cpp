@@ -130,14 +130,15 @@ namespace {
 // out = mask ? value : out, for an `out` already holding x.
 void masked_fill_run(const Tensor& out, const Tensor& mask, const Tensor& value) {
   if (out.numel() == 0) return;
-  const Tensor one = to(make_alias(value), out.dtype());
+  const Device dev = out.device();
+  const Tensor one = to(to_device(value.detach(), Device{}), out.dtype());  // read on the host
   const Tensor m = contiguous(make_alias(expand(make_alias(mask), out.shape())));
   const bool direct = out.is_contiguous();
   const Tensor target = direct ? out : clone_contiguous(make_alias(out));
-  MaskFillArgs args{static_cast<const uint8_t*>(m.data()), static_cast<char*>(target.data()),
+  MaskFillArgs args{static_cast<const uint8_t*>(m.data(dev)), static_cast<char*>(target.data(dev)),
                     static_cast<const char*>(one.data()), out.numel(),
                     static_cast<int>(out.itemsize())};
-  launch(mask_kernels().fill, args, out.numel() / 4);
+  launch(mask_kernels(dev).fill, args, out.numel() / 4, dev);
   if (!direct) strided_copy(out, target);
 }
 

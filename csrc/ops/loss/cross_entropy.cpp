@@ -15,7 +15,8 @@ namespace {
 // x [N, C, d...] with class indices [N, d...], as the kernels see them.
 struct Samples {
   int64_t outer = 1, classes, inner = 1;
-  Tensor target;  // int64, contiguous
+  Tensor target;       // int64, contiguous
+  Tensor host_target;  // the same on the CPU, where it is checked
 };
 
 bool class_indices(const Tensor& target) { return is_int(target.dtype()); }
@@ -36,7 +37,8 @@ Samples check_samples(const Tensor& x, const Tensor& target, int64_t ignore_inde
                " for an input of shape ", x.shape(), ", got ", target.shape());
   s.classes = x.size(class_dim);
   s.target = contiguous(to(target, DType::i64));
-  const int64_t* t = s.target.data_as<int64_t>();
+  s.host_target = to_device(s.target, Device{});
+  const int64_t* t = s.host_target.data_as<int64_t>();
   for (int64_t i = 0; i < s.target.numel(); ++i) {
     TERCEL_CHECK((t[i] >= 0 && t[i] < s.classes) || t[i] == ignore_index, Index, op, ": target ",
                  t[i], " at position ", i, " is not in [0, ", s.classes,
@@ -55,8 +57,9 @@ void check_weight(const std::optional<Tensor>& weight, int64_t classes, const ch
 
 template <class S>
 double total_weight(const Samples& s, const Tensor& weight, int64_t ignore_index) {
-  const int64_t* t = s.target.data_as<int64_t>();
-  const S* w = weight.defined() ? weight.data_as<S>() : nullptr;
+  const int64_t* t = s.host_target.data_as<int64_t>();
+  const Tensor host_weight = weight.defined() ? to_device(weight, Device{}) : weight;
+  const S* w = weight.defined() ? host_weight.data_as<S>() : nullptr;
   double total = 0;
   for (int64_t i = 0; i < s.target.numel(); ++i) {
     if (t[i] != ignore_index) total += w ? static_cast<double>(w[t[i]]) : 1.0;
@@ -70,7 +73,8 @@ Tensor indicator(const Tensor& target, int class_dim, const Shape& shape, DType 
   classes[class_dim] = shape[class_dim];
   Tensor numbers = empty({shape[class_dim]}, DType::i64);
   for (int64_t c = 0; c < numbers.numel(); ++c) numbers.data_as<int64_t>()[c] = c;
-  return to(eq(reshape(numbers, classes), unsqueeze(target, class_dim)), dtype);
+  return to(eq(to_device(reshape(numbers, classes), target.device()), unsqueeze(target, class_dim)),
+            dtype);
 }
 
 struct CrossEntropyNode final : Node {
@@ -83,24 +87,25 @@ struct CrossEntropyNode final : Node {
   TensorList backward(const TensorList& grads) override {
     const Tensor input = x.get(*this);
     if (grad_enabled()) return {composite(input, grads[0])};
+    const Device dev = input.device();
     const DType acc = accumulate_dtype(input.dtype());
     const Tensor xc = contiguous(input), w = weight.defined() ? weight.get(*this) : Tensor();
     const Tensor scale = contiguous(div(to(grads[0], acc), divisor));
     Tensor dx = empty(xc.shape(), xc.dtype(), xc.device());
-    const CrossEntropyBwdArgs args{xc.data(),
-                                   target.get(*this).data_as<int64_t>(),
-                                   w.defined() ? w.data() : nullptr,
-                                   lse.get(*this).data(),
-                                   scale.data(),
+    const CrossEntropyBwdArgs args{xc.data(dev),
+                                   target.get(*this).data_as<int64_t>(dev),
+                                   w.defined() ? w.data(dev) : nullptr,
+                                   lse.get(*this).data(dev),
+                                   scale.data(dev),
                                    scale.numel() > 1,
-                                   dx.data(),
+                                   dx.data(dev),
                                    samples.outer,
                                    samples.classes,
                                    samples.inner,
                                    ignore_index,
                                    smoothing,
                                    xc.dtype()};
-    if (dx.numel() > 0) launch(cross_entropy_kernels().bwd, args, dx.numel() / 2);
+    if (dx.numel() > 0) launch(cross_entropy_kernels(dev).bwd, args, dx.numel() / 2, dev);
     return {dx};
   }
 
@@ -177,23 +182,25 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const std::optional<
               x.dtype());
   }
   Samples s = check_samples(x, target, ignore_index, op);
+  const Device dev = x.device();
   const DType acc = accumulate_dtype(x.dtype());
   const Tensor xc = contiguous(detach(x));
   const Tensor w = weight ? contiguous(to(detach(*weight), acc)) : Tensor();
   const Tensor lse = empty({2, s.target.numel()}, acc, x.device());
   const Tensor loss = empty(s.target.shape(), acc, x.device());
-  const CrossEntropyFwdArgs args{xc.data(),
-                                 s.target.data_as<int64_t>(),
-                                 w.defined() ? w.data() : nullptr,
-                                 lse.data(),
-                                 loss.data(),
+  const CrossEntropyFwdArgs args{xc.data(dev),
+                                 s.target.data_as<int64_t>(dev),
+                                 w.defined() ? w.data(dev) : nullptr,
+                                 lse.data(dev),
+                                 loss.data(dev),
                                  s.outer,
                                  s.classes,
                                  s.inner,
                                  ignore_index,
                                  smoothing,
                                  x.dtype()};
-  if (loss.numel() > 0 && s.classes > 0) launch(cross_entropy_kernels().fwd, args, x.numel() / 2);
+  if (loss.numel() > 0 && s.classes > 0)
+    launch(cross_entropy_kernels(dev).fwd, args, x.numel() / 2, dev);
   double divisor = 1;
   if (reduction == Reduction::mean) {
     divisor = acc == DType::f64 ? total_weight<double>(s, w, ignore_index)
@@ -206,10 +213,7 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const std::optional<
     GradMode off(false);
     y = sum(loss);
     if (reduction == Reduction::mean) {
-      if (acc == DType::f64)
-        *y.data_as<double>() /= divisor;
-      else
-        *y.data_as<float>() /= static_cast<float>(divisor);
+      y = div(y, divisor);
     }
     y = to(y, x.dtype());
   }

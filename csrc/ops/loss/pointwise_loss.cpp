@@ -68,10 +68,12 @@ struct PointwiseLossNode final : Node {
       return out;
     }
     const Tensor gc = contiguous(g);
+    const Device dev = xs.device();
     out[0] = empty(xs.shape(), xs.dtype(), xs.device());
-    const PointwiseLossBwdArgs args{xs.data(), ts.data(), gc.data(),  out[0].data(), xs.numel(),
-                                    param,     divisor,   xs.dtype(), kind,          gc.dim() > 0};
-    if (xs.numel() > 0) launch(loss_kernels().bwd, args, xs.numel() / 2);
+    const PointwiseLossBwdArgs args{xs.data(dev), ts.data(dev), gc.data(dev), out[0].data(dev),
+                                    xs.numel(),   param,        divisor,      xs.dtype(),
+                                    kind,         gc.dim() > 0};
+    if (xs.numel() > 0) launch(loss_kernels(dev).bwd, args, xs.numel() / 2, dev);
     return out;
   }
   void release_saved() override {
@@ -94,17 +96,18 @@ static Tensor pointwise(PointwiseLoss kind, const char* op, const Tensor& x_in, 
     return contiguous(same.shape() == shape ? same : expand(same, shape));
   };
   const Tensor x = prepare(x_in), t = prepare(t_in);
+  const Device dev = x.device();
   const bool reduced = reduction != Reduction::none && shape.size() > 0;
   const double divisor =
       reduction == Reduction::mean && reduced ? static_cast<double>(x.numel()) : 1.0;
   Tensor y = empty(reduced ? Shape{} : shape, dtype, x.device()), workspace;
-  PointwiseLossArgs args{x.data(), t.data(), y.data(), nullptr, x.numel(),
-                         param,    divisor,  dtype,    kind,    reduced};
+  PointwiseLossArgs args{x.data(dev), t.data(dev), y.data(dev), nullptr, x.numel(),
+                         param,       divisor,     dtype,       kind,    reduced};
   if (reduced) {
     workspace = empty({x.numel() / kLossBlock + 1}, accumulate_dtype(dtype), x.device());
-    args.workspace = workspace.data();
+    args.workspace = workspace.data(dev);
   }
-  if (y.numel() > 0) launch(loss_kernels().fwd, args, x.numel() / 2);
+  if (y.numel() > 0) launch(loss_kernels(dev).fwd, args, x.numel() / 2, dev);
   if (grad_needed(x, t)) {
     auto node = make_node<PointwiseLossNode>({&x, &t});
     node->kind = kind;

@@ -160,7 +160,12 @@ Tensor dot(const Tensor& a, const Tensor& b) {
   TERCEL_CHECK(a.dtype() == b.dtype(), DType, "dot: the operands must have one dtype, got ",
                dtype_name(a.dtype()), " and ", dtype_name(b.dtype()));
   if (is_bool(a.dtype())) fail_dtype("dot", a.dtype(), kFloatMask | kIntMask);
-  if (is_int(a.dtype())) return reshape(product("dot", unsqueeze(a, 0), unsqueeze(b, 1)), {});
+  if (is_int(a.dtype()) || !a.device().is_cpu()) {
+    if (is_float(a.dtype())) {
+      return reshape(scaled_product("dot", unsqueeze(a, 0), unsqueeze(b, 1), Scalar(1)), {});
+    }
+    return reshape(product("dot", unsqueeze(a, 0), unsqueeze(b, 1)), {});
+  }
   const Tensor y = empty({}, a.dtype());
   const DotArgs args{a.data(),  a.size(0) == 1 ? 1 : a.stride(0),
                      b.data(),  b.size(0) == 1 ? 1 : b.stride(0),

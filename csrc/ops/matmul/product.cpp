@@ -2,6 +2,7 @@
 #include "ops/matmul/product.h"
 
 #include "core/launch.h"
+#include "ops/matmul/gemm_device.h"
 
 namespace tercel {
 namespace {
@@ -22,6 +23,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   const int64_t N = b_transposed ? b.size(-2) : b.size(-1),
                 K_b = b_transposed ? b.size(-1) : b.size(-2);
   const DType dtype = a.dtype();
+  const Device dev = a.device();
   TERCEL_CHECK(K == K_b, Shape, op, ": the inner sizes must be equal, got ", a.shape(), " and ",
                b.shape(), b_transposed ? " (transposed)" : "");
   TERCEL_CHECK(dtype == b.dtype(), DType, op, ": the operands must have one dtype, got ",
@@ -50,7 +52,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
         x.c.dim() <= shape.size() && broadcast_shapes(x.c.shape(), shape, op) == shape;
     TERCEL_CHECK(fits, Shape, op, ": input must broadcast to ", shape, ", got ", x.c.shape());
   }
-  Tensor out = x.out.defined() ? x.out : empty(shape, dtype);
+  Tensor out = x.out.defined() ? x.out : empty(shape, dtype, dev);
   if (out.numel() == 0) return out;
 
   GemmBatchArgs args;
@@ -59,13 +61,13 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   g.N = N;
   g.K = K;
   g.in_dtype = g.out_dtype = dtype;
-  g.a.data = a.data();
+  g.a.data = a.data(dev);
   g.a.row_stride = a.stride(-2);
   g.a.k_stride = a.stride(-1);
-  g.b.data = b.data();
+  g.b.data = b.data(dev);
   g.b.row_stride = b_transposed ? b.stride(-2) : b.stride(-1);
   g.b.k_stride = b_transposed ? b.stride(-1) : b.stride(-2);
-  g.out = out.data();
+  g.out = out.data(dev);
   g.out_row_stride = out.stride(-2);
   g.out_col_stride = out.stride(-1);
   g.epilogue.alpha = x.alpha;
@@ -74,7 +76,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   if (has_c) {
     c_strides = broadcast_strides(x.c.shape(), x.c.strides(), shape);
     g.epilogue.beta = x.beta;
-    g.epilogue.c = x.c.data();
+    g.epilogue.c = x.c.data(dev);
     g.epilogue.c_row_stride = c_strides[batch_dims];
     g.epilogue.c_col_stride = c_strides[batch_dims + 1];
   }
@@ -122,7 +124,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     ++n;
   }
   const int64_t cost = gemm_cost_ns(g.M, g.N, g.K, count);
-  if (n == 0) {
+  if (n == 0 && dev.is_cpu()) {
     launch(&launch_single, g, cost);
     return out;
   }
@@ -134,6 +136,11 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     std::swap(args.out_stride[i], args.out_stride[n - 1 - i]);
   }
   args.ndim = n;
+  if (!dev.is_cpu()) {
+    const auto& kernels = *static_cast<const GemmDeviceKernels*>(cuda_kernels("gemm_kernels"));
+    launch(kernels.gemm, args, 0, dev);
+    return out;
+  }
   launch(&launch_batched, args, cost);
   return out;
 }

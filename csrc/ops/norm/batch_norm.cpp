@@ -1,5 +1,6 @@
 // batch_norm: checks, output, launch, Node.
 #include "core/launch.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/norm/norm_common.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/view/view.h"
@@ -50,6 +51,7 @@ struct BatchNormNode final : Node {
       if (needs(2)) out[2] = to(d.db, b_dtype);
       return out;
     }
+    const Device dev = g[0].device();
     const DType dtype = g[0].dtype(), acc = accumulate_dtype(dtype);
     if (!needs(0) && !needs(1)) {
       out[2] = to(reshape(sum_to(reshape(g[0], {B, C, S}), {1, C, 1}), {C}), b_dtype);
@@ -58,31 +60,31 @@ struct BatchNormNode final : Node {
     const Tensor dy = dense(g[0], dtype), xd = uses_x ? dense(x.get(*this), dtype) : dy,
                  wd = dense(ws, acc);
     Tensor dx, sum_dy, sum_dyx;
-    if (needs(0)) dx = empty(x_shape, dtype);
+    if (needs(0)) dx = empty(x_shape, dtype, dev);
     if (training || needs(1) || needs(2)) {
-      sum_dy = empty({C}, acc);
-      sum_dyx = empty({C}, acc);
+      sum_dy = empty({C}, acc, dev);
+      sum_dyx = empty({C}, acc, dev);
     }
     if (dy.numel() == 0) {
       if (sum_dy.defined()) zero_(sum_dy);
       if (sum_dyx.defined()) zero_(sum_dyx);
     } else {
-      const Tensor workspace = empty({batch_norm_bwd_workspace(B, C, S)}, DType::f64);
-      const BatchNormBwdArgs args{xd.data(),
-                                  dy.data(),
-                                  data_or_null(wd),
-                                  mean.data(),
-                                  rstd.data(),
-                                  writable_or_null(dx),
-                                  writable_or_null(sum_dy),
-                                  writable_or_null(sum_dyx),
-                                  workspace.data_as<double>(),
+      const Tensor workspace = empty({batch_norm_bwd_workspace(B, C, S)}, DType::f64, dev);
+      const BatchNormBwdArgs args{xd.data(dev),
+                                  dy.data(dev),
+                                  data_or_null(wd, dev),
+                                  mean.data(dev),
+                                  rstd.data(dev),
+                                  writable_or_null(dx, dev),
+                                  writable_or_null(sum_dy, dev),
+                                  writable_or_null(sum_dyx, dev),
+                                  workspace.data_as<double>(dev),
                                   B,
                                   C,
                                   S,
                                   dtype,
                                   training};
-      launch(batch_norm_kernels().bwd, args, 2 * cost_ns(dy.numel()));
+      launch(batch_norm_kernels(dev).bwd, args, 2 * cost_ns(dy.numel()), dev);
     }
     out[0] = dx;
     if (needs(1)) out[1] = to(sum_dyx, w_dtype);
@@ -93,6 +95,7 @@ struct BatchNormNode final : Node {
 
 // 1 / sqrt(var + eps)
 Tensor inverse_std(const Tensor& var, double eps) {
+  if (!var.device().is_cpu()) return rsqrt(add(to(var, DType::f64), eps));
   const Tensor v = dense(var, DType::f64);
   const Tensor r = empty(var.shape(), DType::f64);
   const double* p = v.data_as<double>();
@@ -122,34 +125,35 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
       "batch_norm: expected more than 1 value per channel when training, got input of shape ",
       x.shape());
 
+  const Device dev = x.device();
   const DType acc = accumulate_dtype(x.dtype());
-  Tensor y = empty(x.shape(), x.dtype());
+  Tensor y = empty(x.shape(), x.dtype(), dev);
   Tensor mean, rstd;
   const Tensor xd = dense(x, x.dtype());
   if (!training) {
     mean = dense(running_mean, acc);
     rstd = dense(inverse_std(running_var, eps), acc);
   } else {
-    mean = empty({C}, acc);
-    rstd = empty({C}, acc);
+    mean = empty({C}, acc, dev);
+    rstd = empty({C}, acc, dev);
     if (x.numel() > 0) {
       if (running_mean.defined()) check_inplace(running_mean, op);
       if (running_var.defined()) check_inplace(running_var, op);
       const Tensor new_mean = dense(running_mean, acc), new_var = dense(running_var, acc);
-      const Tensor workspace = empty({2 * (batch_norm_blocks(B, C, S) + C)}, DType::f64);
-      const BatchNormStatsArgs args{xd.data(),
-                                    mean.data(),
-                                    rstd.data(),
-                                    writable_or_null(new_mean),
-                                    writable_or_null(new_var),
-                                    workspace.data_as<double>(),
+      const Tensor workspace = empty({2 * (batch_norm_blocks(B, C, S) + C)}, DType::f64, dev);
+      const BatchNormStatsArgs args{xd.data(dev),
+                                    mean.data(dev),
+                                    rstd.data(dev),
+                                    writable_or_null(new_mean, dev),
+                                    writable_or_null(new_var, dev),
+                                    workspace.data_as<double>(dev),
                                     B,
                                     C,
                                     S,
                                     eps,
                                     momentum,
                                     x.dtype()};
-      launch(batch_norm_kernels().stats, args, cost_ns(x.numel()));
+      launch(batch_norm_kernels(dev).stats, args, cost_ns(x.numel()), dev);
       for (const auto& [running, updated] :
            {std::pair(running_mean, new_mean), std::pair(running_var, new_var)}) {
         if (!running.defined()) continue;
@@ -166,19 +170,19 @@ Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& run
   if (x.numel() > 0) {
     const Tensor w = dense(weight, acc), b = dense(bias, acc);
     Tensor workspace;
-    if (S < kMinPlane) workspace = empty({3 * C * S}, acc);
-    const BatchNormApplyArgs args{xd.data(),
-                                  mean.data(),
-                                  rstd.data(),
-                                  data_or_null(w),
-                                  data_or_null(b),
-                                  y.data(),
-                                  writable_or_null(workspace),
+    if (S < kMinPlane) workspace = empty({3 * C * S}, acc, dev);
+    const BatchNormApplyArgs args{xd.data(dev),
+                                  mean.data(dev),
+                                  rstd.data(dev),
+                                  data_or_null(w, dev),
+                                  data_or_null(b, dev),
+                                  y.data(dev),
+                                  writable_or_null(workspace, dev),
                                   B,
                                   C,
                                   S,
                                   x.dtype()};
-    launch(batch_norm_kernels().apply, args, cost_ns(x.numel()));
+    launch(batch_norm_kernels(dev).apply, args, cost_ns(x.numel()), dev);
   }
   if (grad_needed(x, weight, bias)) {
     auto node = make_node<BatchNormNode>({&x, &weight, &bias});

@@ -16,8 +16,12 @@ inline Tensor dense(const Tensor& t, DType dtype) {
   GradMode off(false);
   return contiguous(to(t, dtype));
 }
-inline const void* data_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
-inline void* writable_or_null(const Tensor& t) { return t.defined() ? t.data() : nullptr; }
+inline const void* data_or_null(const Tensor& t, Device device) {
+  return t.defined() ? t.data(device) : nullptr;
+}
+inline void* writable_or_null(const Tensor& t, Device device) {
+  return t.defined() ? t.data(device) : nullptr;
+}
 
 // Elements per channel of [B, C, ...].
 inline int64_t spatial_size(const Shape& shape) {

@@ -56,6 +56,7 @@ struct RowNormNode final : Node {
       return out;
     }
     const Tensor xs = x.get(*this);
+    const Device dev = xs.device();
     const Tensor ws = w.defined() ? w.get(*this) : Tensor();
     if (grad_enabled()) {
       NormGrads d = row_norm_grads(g[0], xs, ws, normalized.size(), eps, rms);
@@ -69,29 +70,29 @@ struct RowNormNode final : Node {
     const Tensor xd = dense(xs, xs.dtype()), dy = dense(g[0], xs.dtype());
     Tensor dx, dw, db, workspace, wd;
     if (needs(0)) {
-      dx = empty(xs.shape(), xs.dtype());
-      wd = ws.defined() ? dense(ws, acc) : ones(normalized, acc);
+      dx = empty(xs.shape(), xs.dtype(), dev);
+      wd = ws.defined() ? dense(ws, acc) : ones(normalized, acc, dev);
     }
-    if (needs(1)) dw = empty(normalized, acc);
-    if (needs(2)) db = empty(normalized, acc);
+    if (needs(1)) dw = empty(normalized, acc, dev);
+    if (needs(2)) db = empty(normalized, acc, dev);
     if (rows == 0) {
       if (dw.defined()) zero_(dw);
       if (db.defined()) zero_(db);
     } else {
-      if (dw.defined() || db.defined()) workspace = empty({row_norm_blocks(rows), 2, n}, acc);
-      const RowNormBwdArgs args{xd.data(),
-                                dy.data(),
-                                data_or_null(wd),
-                                data_or_null(mean),
-                                rstd.data(),
-                                writable_or_null(dx),
-                                writable_or_null(dw),
-                                writable_or_null(db),
-                                writable_or_null(workspace),
+      if (dw.defined() || db.defined()) workspace = empty({row_norm_blocks(rows), 2, n}, acc, dev);
+      const RowNormBwdArgs args{xd.data(dev),
+                                dy.data(dev),
+                                data_or_null(wd, dev),
+                                data_or_null(mean, dev),
+                                rstd.data(dev),
+                                writable_or_null(dx, dev),
+                                writable_or_null(dw, dev),
+                                writable_or_null(db, dev),
+                                writable_or_null(workspace, dev),
                                 rows,
                                 n,
                                 xs.dtype()};
-      launch(row_norm_kernels().bwd, args, 2 * cost_ns(xs.numel()));
+      launch(row_norm_kernels(dev).bwd, args, 2 * cost_ns(xs.numel()), dev);
     }
     out[0] = dx;
     if (dw.defined()) out[1] = to(dw, w_dtype);
@@ -112,28 +113,29 @@ Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const 
   check_parameter(op, "weight", weight, normalized, x.dtype());
   check_parameter(op, "bias", bias, normalized, x.dtype());
 
+  const Device dev = x.device();
   const DType acc = accumulate_dtype(x.dtype());
   const int64_t n = numel_of(normalized), rows = n ? x.numel() / n : 0;
   const bool record = grad_needed(x, weight, bias);
   const bool statistics = record && (tracks_grad(x) || tracks_grad(weight));
-  Tensor y = empty(x.shape(), x.dtype());
+  Tensor y = empty(x.shape(), x.dtype(), dev);
   Tensor mean, rstd, workspace;
   if (statistics) {
-    if (!rms) mean = empty({rows}, acc);
-    rstd = empty({rows}, acc);
+    if (!rms) mean = empty({rows}, acc, dev);
+    rstd = empty({rows}, acc, dev);
   }
   if (rows > 0) {
     const Tensor xd = dense(x, x.dtype()), w = dense(weight, acc), b = dense(bias, acc);
     const int64_t chunks = row_norm_chunks(n, x.itemsize());
-    if (chunks > 1) workspace = empty({rows * chunks * 2}, DType::f64);
-    const RowNormFwdArgs args{xd.data(),
-                              data_or_null(w),
-                              data_or_null(b),
-                              y.data(),
-                              writable_or_null(mean),
-                              writable_or_null(rstd),
+    if (chunks > 1) workspace = empty({rows * chunks * 2}, DType::f64, dev);
+    const RowNormFwdArgs args{xd.data(dev),
+                              data_or_null(w, dev),
+                              data_or_null(b, dev),
+                              y.data(dev),
+                              writable_or_null(mean, dev),
+                              writable_or_null(rstd, dev),
                               nullptr,
-                              static_cast<double*>(writable_or_null(workspace)),
+                              static_cast<double*>(writable_or_null(workspace, dev)),
                               rows,
                               n,
                               1,
@@ -141,7 +143,7 @@ Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const 
                               eps,
                               x.dtype(),
                               rms};
-    launch(row_norm_kernels().fwd, args, cost_ns(x.numel()));
+    launch(row_norm_kernels(dev).fwd, args, cost_ns(x.numel()), dev);
   }
   if (record) {
     auto node = make_node<RowNormNode>({&x, &weight, &bias});
@@ -207,6 +209,7 @@ struct GroupNormNode final : Node {
       return out;
     }
     const Tensor xs = x.get(*this);
+    const Device dev = xs.device();
     const Tensor ws = w.defined() ? w.get(*this) : Tensor();
     if (grad_enabled()) {
       NormGrads d = group_norm_grads(g[0], xs, ws, groups, eps);
@@ -219,29 +222,29 @@ struct GroupNormNode final : Node {
     const Tensor xd = dense(xs, xs.dtype()), dy = dense(g[0], xs.dtype());
     Tensor dx, dw, db;
     const Tensor wd = dense(ws, acc);
-    if (needs(0)) dx = empty(xs.shape(), xs.dtype());
-    if (needs(1)) dw = empty({C}, acc);
-    if (needs(2)) db = empty({C}, acc);
+    if (needs(0)) dx = empty(xs.shape(), xs.dtype(), dev);
+    if (needs(1)) dw = empty({C}, acc, dev);
+    if (needs(2)) db = empty({C}, acc, dev);
     if (xs.numel() == 0) {
       if (dw.defined()) zero_(dw);
       if (db.defined()) zero_(db);
     } else {
-      const Tensor workspace = empty({B, C, 2}, DType::f64);
-      const GroupNormBwdArgs args{xd.data(),
-                                  dy.data(),
-                                  data_or_null(wd),
-                                  mean.data(),
-                                  rstd.data(),
-                                  writable_or_null(dx),
-                                  writable_or_null(dw),
-                                  writable_or_null(db),
-                                  workspace.data_as<double>(),
+      const Tensor workspace = empty({B, C, 2}, DType::f64, dev);
+      const GroupNormBwdArgs args{xd.data(dev),
+                                  dy.data(dev),
+                                  data_or_null(wd, dev),
+                                  mean.data(dev),
+                                  rstd.data(dev),
+                                  writable_or_null(dx, dev),
+                                  writable_or_null(dw, dev),
+                                  writable_or_null(db, dev),
+                                  workspace.data_as<double>(dev),
                                   B,
                                   C,
                                   groups,
                                   spatial_size(x_shape),
                                   xs.dtype()};
-      launch(row_norm_kernels().group_bwd, args, 2 * cost_ns(xs.numel()));
+      launch(row_norm_kernels(dev).group_bwd, args, 2 * cost_ns(xs.numel()), dev);
     }
     out[0] = dx;
     if (dw.defined()) out[1] = to(dw, w_dtype);
@@ -256,28 +259,29 @@ Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& we
   const int64_t B = x.size(0), C = x.size(1);
   check_parameter(op, "weight", weight, {C}, x.dtype());
   check_parameter(op, "bias", bias, {C}, x.dtype());
+  const Device dev = x.device();
   const DType acc = accumulate_dtype(x.dtype());
   const bool record = grad_needed(x, weight, bias);
   const bool statistics = record && (tracks_grad(x) || tracks_grad(weight));
-  Tensor y = empty(x.shape(), x.dtype());
+  Tensor y = empty(x.shape(), x.dtype(), dev);
   Tensor mean, rstd, workspace;
-  if (statistics || mean_out) mean = empty({B * groups}, acc);
-  if (statistics) rstd = empty({B * groups}, acc);
+  if (statistics || mean_out) mean = empty({B * groups}, acc, dev);
+  if (statistics) rstd = empty({B * groups}, acc, dev);
   if (mean_out) *mean_out = mean;
-  if (var_out) *var_out = empty({B * groups}, acc);
+  if (var_out) *var_out = empty({B * groups}, acc, dev);
   if (x.numel() > 0) {
     const int64_t rows = B * groups, n = x.numel() / rows,
                   chunks = row_norm_chunks(n, x.itemsize());
     const Tensor xd = dense(x, x.dtype()), w = dense(weight, acc), b = dense(bias, acc);
-    if (chunks > 1) workspace = empty({rows * chunks * 2}, DType::f64);
-    const RowNormFwdArgs args{xd.data(),
-                              data_or_null(w),
-                              data_or_null(b),
-                              y.data(),
-                              writable_or_null(mean),
-                              writable_or_null(rstd),
-                              var_out ? var_out->data() : nullptr,
-                              static_cast<double*>(writable_or_null(workspace)),
+    if (chunks > 1) workspace = empty({rows * chunks * 2}, DType::f64, dev);
+    const RowNormFwdArgs args{xd.data(dev),
+                              data_or_null(w, dev),
+                              data_or_null(b, dev),
+                              y.data(dev),
+                              writable_or_null(mean, dev),
+                              writable_or_null(rstd, dev),
+                              var_out ? var_out->data(dev) : nullptr,
+                              static_cast<double*>(writable_or_null(workspace, dev)),
                               rows,
                               n,
                               groups,
@@ -285,7 +289,7 @@ Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& we
                               eps,
                               x.dtype(),
                               false};
-    launch(row_norm_kernels().fwd, args, cost_ns(x.numel()));
+    launch(row_norm_kernels(dev).fwd, args, cost_ns(x.numel()), dev);
   }
   if (record) {
     auto node = make_node<GroupNormNode>({&x, &weight, &bias});
@@ -334,7 +338,8 @@ void update_running(const Tensor& running, const Tensor& value, int64_t batch, d
   Tensor target = running;
   check_inplace(target, "instance_norm");
   GradMode off(false);
-  const Tensor now = to_copy(contiguous(running), DType::f64), v = to(value, DType::f64);
+  const Tensor now = to_copy(contiguous(to_device(running, Device{})), DType::f64),
+               v = to_device(to(value, DType::f64), Device{});
   double* r = now.data_as<double>();
   const double* p = v.data_as<double>();
   const int64_t C = running.numel();

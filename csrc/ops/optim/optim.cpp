@@ -44,10 +44,11 @@ class ItemList {
   OptimItem& add(const Tensor& t, bool written) {
     if (!(dtype_bit(t.dtype()) & kWideFloatMask)) fail_dtype(op_, t.dtype(), kWideFloatMask);
     const size_t index = items_.size();
+    if (index == 0) device_ = t.device();
     reference_ = is_dense(t) ? t : stand_in(t, t, written);
     if (written) begin_write(t);
-    items_.push_back(
-        OptimItem{reference_.data(), nullptr, {}, t.numel(), units_, 0, 0, t.dtype(), t.dtype()});
+    items_.push_back(OptimItem{
+        reference_.data(device_), nullptr, {}, t.numel(), units_, 0, 0, t.dtype(), t.dtype()});
     units_ += (t.numel() + kOptimUnit - 1) / kOptimUnit;
     return items_[index];
   }
@@ -58,8 +59,8 @@ class ItemList {
     TERCEL_CHECK(t.dtype() == dtype, DType, op_, ": ", name, "[", index, "] must have dtype ",
                  dtype_name(dtype), ", got ", dtype_name(t.dtype()));
     if (written) begin_write(t);
-    if (same_layout(t, reference_) && (t.is_contiguous() || is_dense(t))) return t.data();
-    return stand_in(t, reference_, written).data();
+    if (same_layout(t, reference_) && (t.is_contiguous() || is_dense(t))) return t.data(device_);
+    return stand_in(t, reference_, written).data(device_);
   }
   // dtype of the states beside `param`
   DType state_dtype(const Tensor& param, const Tensor& state, const char* name, size_t index) {
@@ -71,6 +72,7 @@ class ItemList {
   }
 
   const OptimItem* data() const { return items_.data(); }
+  Device device() const { return device_; }
   int64_t size() const { return static_cast<int64_t>(items_.size()); }
   int64_t units() const { return units_; }
   int64_t cost_ns(int64_t buffers) const { return units_ * kOptimUnit * buffers / 8; }
@@ -94,8 +96,9 @@ class ItemList {
   }
   // A dense copy of t, laid out as `like` if that is dense; written back by finish().
   Tensor stand_in(const Tensor& t, const Tensor& like, bool written) {
-    Tensor copy = is_dense(like) ? empty_strided(like.shape(), like.strides(), t.dtype())
-                                 : empty(t.shape(), t.dtype());
+    Tensor copy = is_dense(like)
+                      ? empty_strided(like.shape(), like.strides(), t.dtype(), t.device())
+                      : empty(t.shape(), t.dtype(), t.device());
     strided_copy(copy, t);
     if (written) {
       copies_.emplace_back(t, copy);
@@ -106,6 +109,7 @@ class ItemList {
   }
 
   const char* op_;
+  Device device_;
   std::vector<OptimItem> items_;
   Tensor reference_;
   std::vector<std::pair<Tensor, Tensor>> copies_;
@@ -139,10 +143,10 @@ void sgd_step(const TensorList& params, const TensorList& grads, const TensorLis
     }
     item.a = !first_step.empty() && first_step[i] ? 1 : 0;
   }
-  launch(optim_kernels().sgd,
+  launch(optim_kernels(list.device()).sgd,
          SgdArgs{list.data(), list.size(), list.units(), o.lr, o.weight_decay, o.momentum,
                  o.dampening, o.nesterov, o.maximize},
-         list.cost_ns(o.momentum != 0 ? 5 : 3));
+         list.cost_ns(o.momentum != 0 ? 5 : 3), list.device());
   list.finish();
 }
 
@@ -192,10 +196,10 @@ void adam_step(const TensorList& params, const TensorList& grads, const TensorLi
     list.items()[i].a = o.lr / c1;
     list.items()[i].b = 1.0 / std::sqrt(c2);
   }
-  launch(optim_kernels().adam,
+  launch(optim_kernels(list.device()).adam,
          AdamArgs{list.data(), list.size(), list.units(), o.lr, o.beta1, o.beta2, o.eps,
                   o.weight_decay, o.amsgrad, o.decoupled, o.maximize},
-         list.cost_ns(o.amsgrad ? 9 : 7));
+         list.cost_ns(o.amsgrad ? 9 : 7), list.device());
   list.finish();
 }
 
@@ -227,11 +231,13 @@ std::vector<double> norms(const char* op, const TensorList& tensors, double p) {
     OptimItem& item = list.add(t, false);
     item.grad = item.param;
   }
-  const Tensor partial = empty({list.units()}, DType::f64);
-  const double* q = partial.data_as<double>();
-  launch(optim_kernels().norm,
-         ForeachNormArgs{list.data(), list.size(), list.units(), p, partial.data_as<double>()},
-         list.cost_ns(1));
+  const Tensor partial = empty({list.units()}, DType::f64, list.device());
+  launch(optim_kernels(list.device()).norm,
+         ForeachNormArgs{list.data(), list.size(), list.units(), p,
+                         partial.data_as<double>(list.device())},
+         list.cost_ns(1), list.device());
+  const Tensor host = to_device(partial, Device{});
+  const double* q = host.data_as<double>();
   std::vector<double> out;
   out.reserve(tensors.size());
   for (const OptimItem& item : list.items()) {
@@ -250,8 +256,8 @@ Tensor scalar_tensor(double value, DType dtype) {
 void scale(const char* op, const TensorList& tensors, double factor) {
   ItemList list(op, tensors.size());
   for (const Tensor& t : tensors) list.add(t, true).a = factor;
-  launch(optim_kernels().axpby, ForeachAxpbyArgs{list.data(), list.size(), list.units()},
-         list.cost_ns(2));
+  launch(optim_kernels(list.device()).axpby,
+         ForeachAxpbyArgs{list.data(), list.size(), list.units()}, list.cost_ns(2), list.device());
   list.finish();
 }
 
@@ -309,8 +315,8 @@ void foreach_lerp_(const TensorList& self, const TensorList& end, double weight)
     item.grad = list.data_of(end[i], "end", i, self[i].dtype(), false);
     item.a = weight;
   }
-  launch(optim_kernels().lerp, ForeachLerpArgs{list.data(), list.size(), list.units()},
-         list.cost_ns(3));
+  launch(optim_kernels(list.device()).lerp, ForeachLerpArgs{list.data(), list.size(), list.units()},
+         list.cost_ns(3), list.device());
   list.finish();
 }
 

@@ -32,6 +32,30 @@ struct PoolPlan {
       windows.divisor[d] = divisor[d].data();
     }
   }
+  // The windows with tables where `device` reads them; `tables` keeps a copy alive.
+  PoolWindows windows_on(Device device, Tensor* tables) const {
+    PoolWindows w = windows;
+    if (device.is_cpu()) return w;
+    std::vector<int64_t> all;
+    for (int d = 0; d < 3; ++d) {
+      for (const auto* list : {&start[d], &count[d], &divisor[d]}) {
+        all.insert(all.end(), list->begin(), list->end());
+        // Maximum pooling has no divisors.
+        all.resize(all.size() + start[d].size() - list->size(), 1);
+      }
+    }
+    Tensor host = empty({static_cast<int64_t>(all.size())}, DType::i64);
+    std::copy(all.begin(), all.end(), host.data_as<int64_t>());
+    *tables = to_device(host, device);
+    const int64_t* p = tables->data_as<int64_t>(device);
+    for (int d = 0; d < 3; ++d) {
+      for (const int64_t** slot : {&w.start[d], &w.count[d], &w.divisor[d]}) {
+        *slot = p;
+        p += start[d].size();
+      }
+    }
+    return w;
+  }
   int64_t planes() const {
     int64_t n = 1;
     for (int d = 0; d < in_shape.size() - dims; ++d) n *= in_shape[d];
@@ -142,22 +166,23 @@ PlanRef adaptive_plan(const char* op, int dims, const Tensor& x, const Dims& out
 Tensor run_pool(const Tensor& x_any, const PoolPlan& plan, bool average, Tensor* indices,
                 DType index_dtype) {
   const Tensor x = contiguous(x_any.detach());
-  Tensor y = empty(plan.out_shape, x.dtype());
-  if (indices) *indices = empty(plan.out_shape, index_dtype);
+  const Device dev = x.device();
+  Tensor y = empty(plan.out_shape, x.dtype(), dev), tables;
+  if (indices) *indices = empty(plan.out_shape, index_dtype, dev);
   if (y.numel() == 0) return y;
   PoolArgs a{};
-  a.windows = plan.windows;
-  a.x = x.data();
-  a.y = y.data();
+  a.windows = plan.windows_on(dev, &tables);
+  a.x = x.data(dev);
+  a.y = y.data(dev);
   if (indices) {
-    a.indices = indices->data();
+    a.indices = indices->data(dev);
     a.index_bytes = static_cast<int>(dtype_size(index_dtype));
   }
   a.dtype = x.dtype();
   a.planes = plan.planes();
   a.average = average;
   a.divisor_override = plan.divisor_override;
-  launch(pool_kernels().forward, a, x.numel());
+  launch(pool_kernels(dev).forward, a, x.numel(), dev);
   return y;
 }
 
@@ -165,11 +190,13 @@ Tensor run_average_grad(const Tensor& dy_any, const PoolPlan& plan) {
   const DType dtype = dy_any.dtype();
   // 16-bit gradients are summed in float32 and rounded once
   const Tensor dy = contiguous(is_half(dtype) ? to(dy_any.detach(), DType::f32) : dy_any.detach());
-  Tensor dx = empty(plan.in_shape, dy.dtype());
+  const Device dev = dy.device();
+  Tensor dx = empty(plan.in_shape, dy.dtype(), dev), tables;
   if (dx.numel() != 0) {
-    PoolAverageGradArgs a{plan.windows, dy.data(),     dx.data(),
-                          dy.dtype(),   plan.planes(), plan.divisor_override};
-    launch(pool_kernels().average_grad, a, dx.numel());
+    PoolAverageGradArgs a{
+        plan.windows_on(dev, &tables), dy.data(dev), dx.data(dev), dy.dtype(), plan.planes(),
+        plan.divisor_override};
+    launch(pool_kernels(dev).average_grad, a, dx.numel(), dev);
   }
   return is_half(dtype) ? to(dx, dtype) : dx;
 }
@@ -179,13 +206,14 @@ Tensor run_index(const Tensor& src_any, const Tensor& indices, const Shape& shap
   const DType dtype = src_any.dtype();
   const bool widen = scatter && !assign && is_half(dtype);
   const Tensor src = contiguous(widen ? to(src_any.detach(), DType::f32) : src_any.detach());
-  Tensor dst = empty(shape, src.dtype());
+  const Device dev = src.device();
+  Tensor dst = empty(shape, src.dtype(), dev);
   if (dst.numel() == 0) return widen ? to(dst, dtype) : dst;
   PoolIndexArgs a{};
-  a.src = src.data();
-  a.indices = indices.data();
+  a.src = src.data(dev);
+  a.indices = indices.data(dev);
   a.index_bytes = static_cast<int>(indices.itemsize());
-  a.dst = dst.data();
+  a.dst = dst.data(dev);
   a.dtype = src.dtype();
   a.planes = a.width = a.size = 1;
   a.assign = assign;
@@ -195,8 +223,9 @@ Tensor run_index(const Tensor& src_any, const Tensor& indices, const Shape& shap
     else
       a.size *= shape[d], a.width *= src.size(d);
   }
-  if (src.numel() == 0 && !scatter) return zeros(shape, dtype);
-  launch(scatter ? pool_kernels().scatter : pool_kernels().gather, a, dst.numel() + src.numel());
+  if (src.numel() == 0 && !scatter) return zeros(shape, dtype, dev);
+  launch(scatter ? pool_kernels(dev).scatter : pool_kernels(dev).gather, a,
+         dst.numel() + src.numel(), dev);
   return widen ? to(dst, dtype) : dst;
 }
 

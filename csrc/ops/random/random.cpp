@@ -16,12 +16,13 @@ namespace {
 
 // Overwrites `out` (contiguous).
 void draw(const Tensor& out, RandomArgs args, const GeneratorRef& g) {
-  args.out = out.data();
+  const Device dev = out.device();
+  args.out = out.data(dev);
   args.n = out.numel();
   args.dtype = out.dtype();
   Ref<Generator> generator = g ? g : default_generator();
   args.key = generator->take(random_blocks(args.kind, args.dtype, args.n));
-  if (args.n > 0) launch(random_kernels().fill, args, args.n * 2);
+  if (args.n > 0) launch(random_kernels(dev).fill, args, args.n * 2, dev);
 }
 
 RandomArgs distribution(Distribution kind, double a = 0, double b = 0) {
@@ -36,15 +37,18 @@ void check_float(DType dtype, const char* op) {
   if (!(dtype_bit(dtype) & kWideFloatMask)) fail_dtype(op, dtype, kWideFloatMask);
 }
 
-Tensor drawn(const Shape& shape, DType dtype, const RandomArgs& args, const GeneratorRef& g) {
-  Tensor out = empty(shape, dtype);
+Tensor drawn(const Shape& shape, DType dtype, const RandomArgs& args, const GeneratorRef& g,
+             Device dev = {}) {
+  Tensor out = empty(shape, dtype, dev);
   draw(out, args, g);
   return out;
 }
 
 struct OverwriteNode final : Node {
   const char* name() const override { return "RandomFillBackward"; }
-  TensorList backward(const TensorList& g) override { return {zeros(g[0].shape(), g[0].dtype())}; }
+  TensorList backward(const TensorList& g) override {
+    return {zeros(g[0].shape(), g[0].dtype(), g[0].device())};
+  }
 };
 
 // Element i of the call is element i of t in row-major order, whatever t's strides.
@@ -55,7 +59,7 @@ Tensor overwrite(const Tensor& t, const RandomArgs& args, const GeneratorRef& g,
   if (t.is_contiguous()) {
     draw(t, args, g);
   } else {
-    strided_copy(t, drawn(t.shape(), t.dtype(), args, g));
+    strided_copy(t, drawn(t.shape(), t.dtype(), args, g, t.device()));
   }
   finish_inplace(t, node, op);
   return t;

@@ -11,11 +11,12 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
       name,
       [name, make](const py::args& args, std::optional<Dims> size, const GeneratorRef& generator,
                    std::optional<Tensor> out, std::optional<DType> dtype, const py::object& layout,
-                   std::optional<Device>, bool pin_memory, bool requires_grad) {
+                   std::optional<Device> device, bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : default_dtype());
-        return with_requires_grad(into_out(make(shape, t, generator), out, name), requires_grad);
+        return with_requires_grad(placed(into_out(make(shape, t, generator), out, name), device),
+                                  requires_grad);
       },
       py::arg("size") = py::none(), py::arg("generator") = py::none(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -27,11 +28,13 @@ void def_like(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](const Tensor& input, const GeneratorRef& generator, std::optional<DType> dtype,
-                   const py::object& layout, std::optional<Device>, bool requires_grad,
+                   const py::object& layout, std::optional<Device> device, bool requires_grad,
                    const py::object&) {
         check_layout(layout, false, name);
-        return with_requires_grad(make(input.shape(), dtype.value_or(input.dtype()), generator),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(make(input.shape(), dtype.value_or(input.dtype()), generator),
+                   device.value_or(input.device())),
+            requires_grad);
       },
       py::arg("input"), py::kw_only(), py::arg("generator") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -47,11 +50,12 @@ void bind_randint(Binder& b) {
       "randint",
       [](int64_t low, int64_t high, const Dims& size, const GeneratorRef& generator,
          std::optional<Tensor> out, std::optional<DType> dtype, const py::object& layout,
-         std::optional<Device>, bool pin_memory, bool requires_grad) {
+         std::optional<Device> device, bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "randint");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
-        return with_requires_grad(into_out(randint(low, high, size, t, generator), out, "randint"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(randint(low, high, size, t, generator), out, "randint"), device),
+            requires_grad);
       },
       py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
       py::arg("generator") = py::none(), py::arg("out") = py::none(), py::arg("dtype") = py::none(),
@@ -60,12 +64,13 @@ void bind_randint(Binder& b) {
   b.function(
       "randint",
       [](int64_t high, const Dims& size, const GeneratorRef& generator, std::optional<Tensor> out,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "randint");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
-        return with_requires_grad(into_out(randint(0, high, size, t, generator), out, "randint"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(randint(0, high, size, t, generator), out, "randint"), device),
+            requires_grad);
       },
       py::arg("high"), py::arg("size"), py::kw_only(), py::arg("generator") = py::none(),
       py::arg("out") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
@@ -90,12 +95,12 @@ void bind_randint(Binder& b) {
   b.function(
       "randperm",
       [](int64_t n, const GeneratorRef& generator, std::optional<Tensor> out,
-         std::optional<DType> dtype, const py::object& layout, std::optional<Device>,
+         std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "randperm");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
-        return with_requires_grad(into_out(randperm(n, t, generator), out, "randperm"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(randperm(n, t, generator), out, "randperm"), device), requires_grad);
       },
       py::arg("n"), py::kw_only(), py::arg("generator") = py::none(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -118,12 +123,13 @@ void bind_draws(Binder& b) {
   b.function(
       "normal",
       [](double mean, double std, const Dims& size, const GeneratorRef& generator,
-         std::optional<Tensor> out, std::optional<DType> dtype, std::optional<Device>,
+         std::optional<Tensor> out, std::optional<DType> dtype, std::optional<Device> device,
          bool requires_grad) {
         Tensor t =
             empty(size, dtype.value_or(out && out->defined() ? out->dtype() : default_dtype()));
-        return with_requires_grad(into_out(normal_(t, mean, std, generator), out, "normal"),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(into_out(normal_(t, mean, std, generator), out, "normal"), device),
+            requires_grad);
       },
       py::arg("mean"), py::arg("std"), py::arg("size"), py::kw_only(),
       py::arg("generator") = py::none(), py::arg("out") = py::none(), py::arg("dtype") = py::none(),

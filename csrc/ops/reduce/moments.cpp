@@ -42,24 +42,25 @@ static std::pair<Tensor, Tensor> run_var(const Tensor& input, uint32_t mask, dou
                                          bool keepdim, bool sqrt, bool want_mean) {
   GradMode off(false);
   const Tensor x = as_if_contiguous(input, mask);
+  const Device dev = x.device();
   const Shape shape = reduced_shape(x.shape(), mask, keepdim);
   Tensor v = empty(shape, x.dtype(), x.device()), m;
   if (want_mean) m = empty(shape, x.dtype(), x.device());
   if (v.numel() == 0) return {v, m};
   VarArgs args{};
   fill_geometry(x, mask, &args.g);
-  args.x = x.data();
-  args.var = v.data();
-  args.mean = want_mean ? m.data() : nullptr;
+  args.x = x.data(dev);
+  args.var = v.data(dev);
+  args.mean = want_mean ? m.data(dev) : nullptr;
   args.in = args.out = x.dtype();
   args.correction = correction;
   args.sqrt = sqrt;
   Tensor workspace;
   if (args.g.outputs < kReduceFewOutputs) {
     workspace = empty({args.g.outputs * (args.g.n / kVarBlock + 1) * 2}, DType::f64, x.device());
-    args.workspace = workspace.data();
+    args.workspace = workspace.data(dev);
   }
-  launch(var_kernels().var, args, x.numel() * x.itemsize() / 8);
+  launch(var_kernels(dev).var, args, x.numel() * x.itemsize() / 8, dev);
   return {v, m};
 }
 
@@ -229,10 +230,11 @@ Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim) {
       args.outer = y.numel();
     }
     args.n = reduced_count(x.shape(), mask);
-    args.x = xc.data();
-    args.lse = y.data();
+    const Device dev = x.device();
+    args.x = xc.data(dev);
+    args.lse = y.data(dev);
     args.dtype = args.out = x.dtype();
-    if (y.numel() > 0) launch(softmax_kernels().logsumexp, args, x.numel());
+    if (y.numel() > 0) launch(softmax_kernels(dev).logsumexp, args, x.numel(), dev);
   }
   if (grad_needed(x)) {
     auto node = make_node<LogSumExpNode>({&x});

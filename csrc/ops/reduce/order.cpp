@@ -19,23 +19,24 @@ namespace tercel {
 static std::pair<Tensor, Tensor> run_arg_reduce(const Tensor& input, uint32_t mask, bool keepdim,
                                                 bool largest, bool want_value) {
   const Tensor x = readable(input, mask);
+  const Device dev = x.device();
   const Shape shape = reduced_shape(x.shape(), mask, keepdim);
   Tensor index = empty(shape, DType::i64, x.device()), value;
   if (want_value) value = empty(shape, x.dtype(), x.device());
   if (index.numel() == 0) return {value, index};
   ArgReduceArgs args{};
   fill_geometry(x, mask, &args.g);
-  args.x = x.data();
-  args.value = want_value ? value.data() : nullptr;
-  args.index = index.data_as<int64_t>();
+  args.x = x.data(dev);
+  args.value = want_value ? value.data(dev) : nullptr;
+  args.index = index.data_as<int64_t>(dev);
   args.in = x.dtype();
   args.largest = largest;
   Tensor workspace;
   if (args.g.outputs < kReduceFewOutputs && args.g.n > kReduceBlock) {
     workspace = empty({args.g.outputs * (args.g.n / kReduceBlock + 1) * 2}, DType::i64, x.device());
-    args.workspace = workspace.data();
+    args.workspace = workspace.data(dev);
   }
-  launch(arg_reduce_kernels().arg_reduce, args, x.numel() * x.itemsize() / 8);
+  launch(arg_reduce_kernels(dev).arg_reduce, args, x.numel() * x.itemsize() / 8, dev);
   return {value, index};
 }
 

@@ -78,12 +78,13 @@ static int64_t reduce_cost(const Tensor& x) { return x.numel() * x.itemsize() / 
 Tensor run_reduce(const Tensor& input, uint32_t mask, bool keepdim, ReduceOp op, ReduceLoad load,
                   ReducePost post, DType acc, DType out) {
   const Tensor x = readable(input, mask);
+  const Device dev = x.device();
   Tensor y = empty(reduced_shape(x.shape(), mask, keepdim), out, x.device());
   if (y.numel() == 0) return y;
   ReduceArgs args{};
   fill_geometry(x, mask, &args.g);
-  args.x = x.data();
-  args.y = y.data();
+  args.x = x.data(dev);
+  args.y = y.data(dev);
   args.in = x.dtype();
   args.acc = acc;
   args.out = out;
@@ -94,9 +95,9 @@ Tensor run_reduce(const Tensor& input, uint32_t mask, bool keepdim, ReduceOp op,
   if (args.g.n > kReduceBlock) {
     const int64_t blocks = (args.g.n + kReduceBlock - 1) / kReduceBlock;
     workspace = empty({args.g.outputs * blocks}, acc, x.device());
-    args.workspace = workspace.data();
+    args.workspace = workspace.data(dev);
   }
-  launch(reduce_kernels().reduce, args, reduce_cost(x));
+  launch(reduce_kernels(dev).reduce, args, reduce_cost(x), dev);
   return y;
 }
 

@@ -16,15 +16,16 @@ static Tensor run_scan(const Tensor& input, const Tensor& factor, int dim, ScanO
                        DType out) {
   GradMode off(false);
   const Tensor x = contiguous(input), a = factor.defined() ? contiguous(factor) : Tensor();
+  const Device dev = x.device();
   Tensor y = empty(x.shape(), out, x.device());
   const ScanShape s(x.shape(), dim);
-  const ScanArgs args{x.data(),  a.defined() ? a.data() : nullptr,
-                      y.data(),  s.outer,
-                      s.n,       s.inner,
-                      x.dtype(), out,
-                      op,        reverse};
+  const ScanArgs args{x.data(dev), a.defined() ? a.data(dev) : nullptr,
+                      y.data(dev), s.outer,
+                      s.n,         s.inner,
+                      x.dtype(),   out,
+                      op,          reverse};
   if (y.numel() > 0)
-    launch(scan_kernels().scan, args, op == ScanOp::logsumexp ? x.numel() * 20 : x.numel());
+    launch(scan_kernels(dev).scan, args, op == ScanOp::logsumexp ? x.numel() * 20 : x.numel(), dev);
   return y;
 }
 
@@ -220,12 +221,14 @@ static std::pair<Tensor, Tensor> cum_extreme(const Tensor& input, int64_t dim, b
                                              const char* op) {
   const int d = normalize_dim(dim, input.dim(), op);
   const Tensor x = contiguous(detach(input));
+  const Device dev = x.device();
   Tensor value = empty(x.shape(), x.dtype(), x.device()),
          index = empty(x.shape(), DType::i64, x.device());
   const ScanShape s(x.shape(), d);
   const CumExtremeArgs args{
-      x.data(), value.data(), index.data_as<int64_t>(), s.outer, s.n, s.inner, x.dtype(), largest};
-  if (x.numel() > 0) launch(scan_kernels().cum_extreme, args, x.numel() * 2);
+      x.data(dev), value.data(dev), index.data_as<int64_t>(dev), s.outer, s.n, s.inner,
+      x.dtype(),   largest};
+  if (x.numel() > 0) launch(scan_kernels(dev).cum_extreme, args, x.numel() * 2, dev);
   if (grad_needed(input)) {
     auto node = make_node<CumExtremeNode>({&input});
     node->shape = x.shape();

@@ -29,12 +29,14 @@ struct SoftmaxNode final : Node {
       if (log) return {sub(grads[0], mul(exp(out), sum(grads[0], {dim}, true)))};
       return {mul(sub(grads[0], sum(mul(grads[0], out), {dim}, true)), out)};
     }
+    const Device dev = out.device();
     const Tensor yc = contiguous(out), g = contiguous(grads[0]);
     Tensor dx = empty(yc.shape(), yc.dtype(), yc.device());
     const DimSplit s = split_at_dim(yc.shape(), dim);
-    const SoftmaxBwdArgs args{yc.data(), g.data(), dx.data(),  s.outer,
-                              s.n,       s.inner,  yc.dtype(), log};
-    if (dx.numel() > 0) launch(softmax_kernels().softmax_bwd, args, dx.numel() / (log ? 2 : 4));
+    const SoftmaxBwdArgs args{yc.data(dev), g.data(dev), dx.data(dev), s.outer,
+                              s.n,          s.inner,     yc.dtype(),   log};
+    if (dx.numel() > 0)
+      launch(softmax_kernels(dev).softmax_bwd, args, dx.numel() / (log ? 2 : 4), dev);
     return {dx};
   }
   void release_saved() override { y.reset(); }
@@ -47,11 +49,12 @@ static Tensor softmax_along(const Tensor& input, int64_t dim, std::optional<DTyp
   const Tensor x = dtype ? to(input, *dtype) : input;
   if (!is_float(x.dtype())) fail_dtype(op, x.dtype(), kFloatMask);
   if (is_fp8(x.dtype())) return to(softmax_along(to(x, DType::f32), d, {}, log), x.dtype());
+  const Device dev = x.device();
   const Tensor xc = contiguous(detach(x));
   Tensor y = empty(x.shape(), x.dtype(), x.device());
   const DimSplit s = split_at_dim(x.shape(), d);
-  const SoftmaxArgs args{xc.data(), y.data(), s.outer, s.n, s.inner, x.dtype(), log};
-  if (y.numel() > 0) launch(softmax_kernels().softmax, args, y.numel());
+  const SoftmaxArgs args{xc.data(dev), y.data(dev), s.outer, s.n, s.inner, x.dtype(), log};
+  if (y.numel() > 0) launch(softmax_kernels(dev).softmax, args, y.numel(), dev);
   if (grad_needed(x)) {
     auto node = make_node<SoftmaxNode>({&x});
     node->dim = d;
