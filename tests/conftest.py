@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def emulated_library() -> Path | None:
+    """The emulated CUDA device library, where the build has made it (target tercel_cuda_emu)."""
+    build = Path(os.environ.get("TERCEL_BUILD_DIR", ROOT / "build"))
+    path = build / "tests" / "cuda" / "libtercel_cuda_emu.so"
+    return path if path.exists() else None
+
+
+# Without a GPU device="cuda" is the emulator, if it is built. Decided before anything can load the library.
+if not Path("/dev/nvidiactl").exists() and emulated_library():
+    os.environ.setdefault("TERCEL_CUDA_LIBRARY", str(emulated_library()))
 
 import tercel
 
-ROOT = Path(__file__).resolve().parent.parent
 LEVELS = ("generic", "avx2", "avx512")
 
 
@@ -31,6 +44,30 @@ def available_levels() -> list[str]:
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="also run the large grids")
+    parser.addoption(
+        "--device",
+        default="cpu",
+        help="where tests/test_ops.py runs: cpu, or cuda (the emulator where there is no GPU)",
+    )
+
+
+def pytest_configure(config):
+    import op_runner
+
+    device = config.getoption("--device")
+    if device != "cpu" and not tercel.cuda.is_available():
+        raise pytest.UsageError(f"--device {device}: {tercel.cuda.unavailable_reason()}")
+    op_runner.DEVICE = device
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """On a CUDA device an op without a kernel there is skipped, not failed."""
+    outcome = yield
+    if pyfuncitem.config.getoption("--device") != "cpu" and outcome.excinfo:
+        error = outcome.excinfo[1]
+        if isinstance(error, NotImplementedError) and "CUDA kernel" in str(error):
+            outcome.force_exception(pytest.skip.Exception(f"no CUDA kernel: {error}"))
 
 
 def pytest_collection_modifyitems(config, items):

@@ -16,6 +16,7 @@ GRADCHECK_STEP = 1e-5  # float64 central differences: truncation 1e-10, rounding
 GRADCHECK_RTOL = 1e-5
 
 INT_RANGE = {"uint8": (0, 100)}
+DEVICE = "cpu"  # pytest --device
 
 
 def seed_of(name: str) -> int:
@@ -37,7 +38,8 @@ def quantise(array: np.ndarray, dtype: str) -> np.ndarray:
 def make(array: np.ndarray, dtype: str | None) -> tercel.Tensor:
     """Contiguous tensor with the values of `array`, cast to `dtype` unless None."""
     t = tercel.from_numpy(np.array(array, order="C"))
-    return t if dtype is None else t.to(getattr(tercel, dtype))
+    t = t if dtype is None else t.to(getattr(tercel, dtype))
+    return t if DEVICE == "cpu" else t.to(DEVICE)
 
 
 # ---- layouts: same values, other memory -----------------------------------------------------------

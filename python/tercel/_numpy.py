@@ -33,7 +33,11 @@ def _ml_dtype(name: str):
 def to_numpy(tensor, *, force: bool = False):
     """The array behind Tensor.numpy(): shares memory."""
     if force:
-        tensor = tensor.detach()
+        tensor = tensor.detach().cpu()
+    if tensor.is_cuda:
+        raise TypeError(
+            f"numpy: expected a tensor on cpu, got one on {tensor.device}; use .cpu() first"
+        )
     if tensor.requires_grad:
         raise RuntimeError("numpy: the tensor requires grad; use detach().numpy()")
     bits = _BITS.get(tensor.dtype)

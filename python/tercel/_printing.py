@@ -119,9 +119,9 @@ def format_tensor(tensor) -> str:
     """What repr(tensor) returns."""
     name = "tensor" if type(tensor) is _core.Tensor else None
     prefix = "tensor("
-    plain = tensor.detach()
+    plain = tensor.detach().cpu()
     with_grad = tensor.grad_fn
-    suffixes = []
+    suffixes = [f"device='{tensor.device}'"] if tensor.is_cuda else []
     if plain.numel() == 0:
         body = "[]"
         if plain.dim() != 1:

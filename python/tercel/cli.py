@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--threads", type=int, metavar="N", help="results do not depend on it (default: all)"
     )
-    demo.add_argument("--device", default="cpu", help="only cpu for now")
+    demo.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default cpu)")
     demo.add_argument(
         "--out", type=Path, default=Path("tercel-demo"), metavar="DIR", help="where to write"
     )
@@ -89,15 +89,17 @@ def _demo(args: argparse.Namespace) -> int:
     import tercel
     from tercel import demo
 
-    if args.device != "cpu":
-        raise ValueError(f"--device {args.device}: only cpu is available")
+    if tercel.device(args.device).type == "cuda" and not tercel.cuda.is_available():
+        reason = tercel.cuda.unavailable_reason()
+        print(f"tercel demo: --device {args.device}: {reason}", file=sys.stderr)
+        return 2
     if args.epochs < 0 or args.batch < 0 or args.lr < 0:
         raise ValueError("--epochs, --batch and --lr must not be negative")
     if args.threads is not None:
         tercel.set_num_threads(args.threads)
     settings = demo.Settings(
         data=args.data, epochs=args.epochs, batch=args.batch, lr=args.lr, seed=args.seed, out=args.out,
-        progress=not args.no_progress,
+        progress=not args.no_progress, device=args.device,
     )  # fmt: skip
     demo.run(settings)
     return 0

@@ -73,6 +73,7 @@ class Settings:
     seed: int = 0
     out: Path = Path("tercel-demo")
     progress: bool = True
+    device: str = "cpu"
 
 
 @dataclass
@@ -143,13 +144,16 @@ class History:
     seconds: float = 0.0
 
 
-def evaluate(model: nn.Module, data: Data, batch: int = 500) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module, data: Data, batch: int = 500, device: str = "cpu"
+) -> tuple[float, float]:
     """(mean loss, part of the images classified correctly)"""
     model.eval()
     loss, correct = 0.0, 0
     with tercel.no_grad():
         for begin in range(0, len(data.labels), batch):
             x, y = data.batch(np.arange(begin, min(begin + batch, len(data.labels))))
+            x, y = x.to(device), y.to(device)
             logits = model(x)
             loss += F.cross_entropy(logits, y, reduction="sum").item()
             correct += int((logits.argmax(1) == y).sum().item())
@@ -178,13 +182,14 @@ def train(model: nn.Module, train_set: Data, test_set: Data, settings: Settings)
             index = order[step * settings.batch : (step + 1) * settings.batch]
             shifts = rng.integers(-settings.shift, settings.shift + 1, (len(index), 2))
             x, y = train_set.batch(index, shifts)
+            x, y = x.to(settings.device), y.to(settings.device)
             loss = F.cross_entropy(model(x), y, label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item()
-        test_loss, accuracy = evaluate(model, test_set)
+        test_loss, accuracy = evaluate(model, test_set, device=settings.device)
         history.train_loss.append(total / steps)
         history.test_loss.append(test_loss)
         history.accuracy.append(accuracy)
@@ -246,7 +251,7 @@ def run(settings: Settings) -> float:
     settings.lr = settings.lr or 0.1
     train_set, test_set = load(settings)
     tercel.manual_seed(settings.seed)
-    model = make_model(settings, train_set)
+    model = make_model(settings, train_set).to(settings.device)
     parameters = sum(p.numel() for p in model.parameters())
     print(
         f"{len(train_set.labels)} training and {len(test_set.labels)} held-out images of "
@@ -257,12 +262,12 @@ def run(settings: Settings) -> float:
 
     settings.out.mkdir(parents=True, exist_ok=True)
     weights = settings.out / "model.safetensors"
-    tercel.save(model.state_dict(), weights)
+    tercel.save({k: v.cpu() for k, v in model.state_dict().items()}, weights)
     print(plot(history, settings.out / "learning-curve.png"))
 
-    fresh = make_model(settings, train_set)
+    fresh = make_model(settings, train_set).to(settings.device)
     fresh.load_state_dict(tercel.load(weights))
-    loss, accuracy = evaluate(fresh, test_set)
+    loss, accuracy = evaluate(fresh, test_set, device=settings.device)
     if accuracy != history.accuracy[-1]:
         raise RuntimeError("demo: the reloaded model differs from the trained one")
     print(

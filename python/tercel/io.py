@@ -245,7 +245,7 @@ def dumps(tensors: Mapping[str, tercel.Tensor], metadata: Mapping[str, str] | No
 
 
 def _bytes(tensor: tercel.Tensor) -> Any:
-    flat = tensor.detach().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
     return memoryview(flat.view(tercel.uint8)) if flat.numel() else b""
 
 

@@ -89,7 +89,7 @@ def ulp(value: np.ndarray, dtype: Any) -> np.ndarray:
 def to_float64(value: Any) -> np.ndarray:
     """Tensor (any dtype), array or number as a float64 NumPy array; integers stay integers."""
     if isinstance(value, tercel.Tensor):
-        value = value.detach()
+        value = value.detach().cpu()
         name = _name(value.dtype)
         if name in _FORMATS:
             return np.array(value.to(tercel.float64).numpy())
@@ -99,7 +99,7 @@ def to_float64(value: Any) -> np.ndarray:
 
 def bits(value: tercel.Tensor) -> bytes:
     """The bytes of a tensor in row-major order: equal iff the results are bitwise equal."""
-    value = value.detach().contiguous()
+    value = value.detach().cpu().contiguous()
     width = {1: tercel.uint8, 2: tercel.int16, 4: tercel.int32, 8: tercel.int64}
     size = value.element_size()
     if value.dtype == tercel.bool:

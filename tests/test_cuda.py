@@ -1,0 +1,333 @@
+"""CUDA: the device library and its runtime, on a GPU or (in the emulator) without one; behaviour without a driver.
+
+Values of the kernels are what `pytest tests/test_ops.py --device cuda` checks; a sample of it runs here.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import tercel
+from conftest import ROOT, emulated_library
+from op_cases import Sampler, load_all
+from op_runner import (
+    Differentiable,
+    call,
+    contiguous,
+    expected,
+    make,
+    prepare,
+    scale_of,
+    seed_of,
+    tensors,
+)
+from tercel import nn
+from tercel.nn import functional as F
+from tercel.testing import GRAD, assert_close, to_float64
+
+cuda_only = pytest.mark.skipif(
+    not tercel.cuda.is_available(), reason=f"no CUDA: {tercel.cuda.unavailable_reason()}"
+)
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess:
+    full = {k: v for k, v in os.environ.items() if k != "TERCEL_CUDA_LIBRARY"}
+    paths = [str(ROOT / "tests"), *(p for p in sys.path if p)]
+    full.update(env, PYTHONPATH=os.pathsep.join(paths))
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=full)
+
+
+# ---- without a driver ----------------------------------------------------------------------------------
+
+
+def test_the_extension_needs_no_cuda_library():
+    out = subprocess.run(
+        ["readelf", "-d", tercel._core.__file__], capture_output=True, text=True, check=True
+    ).stdout
+    assert "cuda" not in out.lower() and "nvidia" not in out.lower()
+
+
+def test_import_does_not_load_the_device_library():
+    code = (
+        "import tercel, tercel.cuda; tercel.device('cuda'); tercel.ones(2);"
+        "assert not tercel.cuda.is_initialized();"
+        "assert not any('tercel_cuda' in line for line in open('/proc/self/maps'))"
+    )
+    result = python(code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_clear_errors_without_cuda():
+    code = """
+import pytest, tercel
+assert not tercel.cuda.is_available() and tercel.cuda.device_count() == 0
+x = tercel.ones(2)
+for f in (lambda: x.to("cuda"), lambda: x.cuda(), lambda: tercel.zeros(2, device="cuda"), tercel.cuda.synchronize,
+          tercel.cuda.get_device_properties, tercel.cuda.Stream, lambda: tercel.cuda.set_device(0),
+          lambda: tercel.tensor([1.0], device="cuda"), lambda: tercel.nn.Linear(2, 2).cuda()):
+    with pytest.raises(RuntimeError, match="no usable CUDA library"):
+        f()
+assert x.pin_memory() is x
+tercel.cuda.empty_cache()
+"""
+    result = python(code, TERCEL_CUDA_LIBRARY="/nonexistent/libtercel_cuda.so")
+    assert result.returncode == 0, result.stderr
+
+
+def test_demo_without_cuda_exits_2():
+    code = "from tercel.cli import main; raise SystemExit(main(['demo', '--device', 'cuda']))"
+    result = python(code, TERCEL_CUDA_LIBRARY="/nonexistent/libtercel_cuda.so")
+    assert result.returncode == 2 and "CUDA" in result.stderr
+
+
+# ---- runtime ---------------------------------------------------------------------------------------------
+
+
+@cuda_only
+def test_transfers():
+    x = tercel.randn(3, 4, 5)
+    y = x.to("cuda")
+    assert y.is_cuda and y.device == tercel.device("cuda", 0) and not y.cpu().is_cuda
+    assert tercel.equal(y.cpu(), x) and y.cuda() is y
+    assert y.permute(2, 0, 1).cpu().tolist() == x.permute(2, 0, 1).tolist()
+    assert y[1:, ::2].to("cpu", tercel.float64).tolist() == x[1:, ::2].double().tolist()
+    assert y.sum().item() == pytest.approx(x.sum().item(), abs=1e-4)
+    z = tercel.empty(3, 4, 5)
+    z.copy_(y)
+    y.copy_(x + 1)
+    assert tercel.equal(z, x) and tercel.equal(y.cpu(), x + 1)
+    assert (
+        tercel.equal(x.pin_memory().cuda(non_blocking=True).cpu(), x) and x.pin_memory().is_pinned()
+    )
+    assert "device='cuda:0'" in repr(y[0, 0]) and y[0, 0].tolist() == (x + 1)[0, 0].tolist()
+    with pytest.raises(TypeError, match="cpu"):
+        y.numpy()
+    assert tercel.zeros(2, 0, device="cuda").cpu().shape == (2, 0)
+    a = tercel.ones(3, requires_grad=True)
+    (a.cuda() * 2).sum().backward()
+    assert not a.grad.is_cuda and a.grad.tolist() == [2, 2, 2]
+
+
+@cuda_only
+def test_mixed_devices_raise():
+    x, y = tercel.ones(2, 2), tercel.ones(2, 2).cuda()
+    for f in (
+        lambda: x + y,
+        lambda: y @ x,
+        lambda: F.linear(y, x),
+        lambda: tercel.where(y > 0, y, x),
+    ):
+        with pytest.raises(RuntimeError, match="one device"):
+            f()
+    assert (y * tercel.tensor(3.0)).cpu().tolist() == [[3, 3], [3, 3]]  # 0-d CPU tensors mix
+
+
+@cuda_only
+def test_an_op_without_a_kernel_says_so():
+    with pytest.raises(NotImplementedError, match="CUDA kernel"):
+        tercel.sort(tercel.ones(3).cuda())
+
+
+@cuda_only
+def test_memory_statistics_and_out_of_memory():
+    gc.collect()
+    cuda = tercel.cuda
+    cuda.synchronize()
+    before = cuda.memory_allocated()
+    x = tercel.zeros(1000, device="cuda")
+    assert cuda.memory_allocated() == before + 4000
+    assert cuda.memory_reserved() >= cuda.memory_allocated()
+    place = x.__cuda_array_interface__["data"][0]
+    del x
+    assert cuda.memory_allocated() == before
+    y = tercel.ones(1000, device="cuda")
+    assert y.__cuda_array_interface__["data"][0] == place  # the cached block
+    with pytest.raises(tercel.OutOfMemoryError, match="requested"):
+        tercel.empty(1 << 45, device="cuda")
+    assert y.sum().item() == 1000
+    cuda.empty_cache()
+    free, total = cuda.mem_get_info()
+    assert 0 < free <= total and cuda.get_device_properties().total_memory > 0
+
+
+@cuda_only
+def test_streams_and_events():
+    cuda = tercel.cuda
+    s, start, end = cuda.Stream(), cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
+    x = tercel.ones(1000, device="cuda")
+    s.wait_stream(cuda.current_stream())
+    with cuda.stream(s):
+        assert cuda.current_stream() == s
+        start.record()
+        y = x * 2
+        end.record()
+    assert cuda.current_stream() == cuda.default_stream()
+    y.record_stream(cuda.current_stream())
+    cuda.current_stream().wait_stream(s)
+    end.synchronize()
+    assert end.query() and start.elapsed_time(end) >= 0 and y.sum().item() == 2000
+
+
+@cuda_only
+def test_index_error_on_the_device():
+    table = tercel.ones(5, 3, device="cuda")
+    with pytest.raises(IndexError, match=r"index 7 .* size 5"):
+        F.embedding(tercel.tensor([1, 7]).cuda(), table).cpu()
+    with pytest.raises(IndexError):
+        table[tercel.tensor([0, -6]).cuda()].cpu()
+    with pytest.raises(IndexError):
+        F.cross_entropy(table, tercel.tensor([0, 1, 2, 3, 0]).cuda())
+    assert table.sum().item() == 15  # usable after
+
+
+@cuda_only
+def test_dlpack_and_array_interface():
+    x = tercel.arange(6, dtype=tercel.float32).reshape(2, 3).cuda()
+    assert x.__dlpack_device__() == (2, 0)
+    y = tercel.from_dlpack(x)
+    y.mul_(2)
+    assert x.cpu().tolist() == [[0, 2, 4], [6, 8, 10]]
+    interface = x.T.__cuda_array_interface__
+    assert interface["shape"] == (3, 2) and interface["strides"] == (4, 12)
+    assert interface["typestr"] == "<f4" and interface["version"] == 3
+    host = tercel.from_dlpack(x.__dlpack__(dl_device=(1, 0)))
+    assert not host.is_cuda and tercel.equal(host, x.cpu())
+
+
+@cuda_only
+def test_random_numbers_are_those_of_the_cpu():
+    x = tercel.ones(1000)
+    tercel.manual_seed(3)
+    a = F.dropout(x, 0.3)
+    tercel.manual_seed(3)
+    b = F.dropout(x.cuda(), 0.3)
+    assert tercel.equal(a, b.cpu())
+    tercel.manual_seed(4)
+    a = tercel.randn(7)
+    tercel.manual_seed(4)
+    assert tercel.equal(tercel.randn(7, device="cuda").cpu(), a)
+
+
+# ---- training --------------------------------------------------------------------------------------------
+
+
+def train(model: nn.Module, device: str, x, y, optimizer, steps=3) -> list[float]:
+    model.to(device)
+    step = optimizer(model.parameters())
+    losses = []
+    for _ in range(steps):
+        loss = F.cross_entropy(model(x.to(device)), y.to(device))
+        step.zero_grad()
+        loss.backward()
+        step.step()
+        losses.append(loss.item())
+    return losses
+
+
+def both(make, x, y, optimizer) -> None:
+    runs = []
+    for device in ("cpu", "cuda"):
+        tercel.manual_seed(0)
+        runs.append(train(make(), device, x, y, optimizer))
+    np.testing.assert_allclose(runs[1], runs[0], rtol=2e-4)
+    assert runs[0][-1] < runs[0][0]
+
+
+@cuda_only
+def test_a_convolutional_network_trains_as_on_the_cpu():
+    def make():
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(4, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3),
+        )  # fmt: skip
+
+    x, y = tercel.randn(4, 1, 8, 8), tercel.tensor([0, 1, 2, 1])
+    both(make, x, y, lambda p: tercel.optim.SGD(p, lr=0.1, momentum=0.9))
+
+
+class SmallGPT(nn.Module):
+    """One causal attention block from public ops."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.place = nn.Embedding(11, 16), nn.Embedding(6, 16)
+        self.norm1, self.norm2 = nn.LayerNorm(16), nn.LayerNorm(16)
+        self.qkv, self.out = nn.Linear(16, 48), nn.Linear(16, 16)
+        self.up, self.down = nn.Linear(16, 32), nn.Linear(32, 16)
+        self.head = nn.Linear(16, 11, bias=False)
+
+    def forward(self, tokens):
+        B, T = tokens.shape
+        x = self.embed(tokens) + self.place(tercel.arange(T, device=tokens.device))
+        qkv = self.qkv(self.norm1(x)).view(B, T, 3, 2, 8).permute(2, 0, 3, 1, 4)
+        scores = (qkv[0] @ qkv[1].transpose(-1, -2)) * 8**-0.5
+        future = tercel.ones(T, T, dtype=tercel.bool).triu(1).to(tokens.device)
+        weights = scores.masked_fill(future, float("-inf")).softmax(-1)
+        x = x + self.out((weights @ qkv[2]).transpose(1, 2).reshape(B, T, 16))
+        x = x + self.down(F.gelu(self.up(self.norm2(x))))
+        return self.head(x).view(B * T, 11)
+
+
+@cuda_only
+def test_a_small_gpt_trains_as_on_the_cpu():
+    tokens = tercel.tensor([[1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 0, 1]])
+    targets = tercel.tensor([2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 2])
+    both(SmallGPT, tokens, targets, lambda p: tercel.optim.AdamW(p, lr=1e-2))
+
+
+# ---- a sample of the op cases ------------------------------------------------------------------------------
+
+SAMPLE = [
+    "add",
+    "exp",
+    "sum",
+    "softmax",
+    "layer_norm",
+    "matmul",
+    "where",
+    "cumsum",
+    "argmax",
+    "gelu",
+]
+CASES = {n: c for n, c in load_all().items() if n in SAMPLE}
+
+
+@cuda_only
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_op_case(name, monkeypatch):
+    import op_runner
+
+    case = CASES[name]
+    samples = list(case.samples(Sampler(seed_of(name))))[-6:]
+    for sample in samples:
+        values, was_float = prepare(sample, "float32")
+        wanted, scales = expected(case, values), scale_of(case, values)
+        monkeypatch.setattr(op_runner, "DEVICE", "cuda")
+        actual = call(case, tensors(values, was_float, "float32", contiguous))
+        for i, (a, w) in enumerate(zip(actual, wanted)):
+            assert a.is_cuda
+            assert_close(a, w, case.tol, scale=scales[min(i, len(scales) - 1)] if scales else None)
+        f = Differentiable(case, sample, "float32")
+        if case.grad is not False and f.indices:
+            _, outputs = f.run()
+            rng = np.random.default_rng(1)
+            cotangents = [
+                to_float64(make(rng.standard_normal(o.shape), "float32")) for o in outputs
+            ]
+            found = f.gradients(None, cotangents)
+            monkeypatch.setattr(op_runner, "DEVICE", "cpu")
+            exact = Differentiable(case, f.sample, "float64").gradients(None, cotangents)
+            for g, w in zip(found, exact):
+                assert_close(g, to_float64(w), GRAD, what=f"{name} gradient")
+        monkeypatch.setattr(op_runner, "DEVICE", "cpu")
+
+
+def test_the_emulated_library_is_used_only_without_a_gpu():
+    if tercel.cuda.is_available() and emulated_library() and not os.path.exists("/dev/nvidiactl"):
+        assert tercel.cuda.get_device_name() == "emulated device"
