@@ -57,7 +57,7 @@ for stage in "${stages[@]}"; do
       ;;
     test) # twice: a different result is a race
       for pass in 1 2; do
-        run "test$pass" 900 "$python -m pytest -q -p no:cacheprovider tests/test_cuda.py && $python tools/gpu/bench.py --check"
+        run "test$pass" 900 "$python -m pytest -q -p no:cacheprovider tests/test_cuda.py && $python -m pytest -q -p no:cacheprovider tests/test_ops.py --device cuda && $python tools/gpu/bench.py --check"
       done
       ;;
     sanitize)
