@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/autocast.h"
 #include "ops/conv/conv_run.h"
 #include "ops/conv/conv_shape.h"
 #include "ops/copy/copy.h"
@@ -213,6 +214,9 @@ void check_channels(const char* op, const Tensor& x, int64_t expected, const Sha
 Tensor conv(const char* op, int dims, const Tensor& input, const Tensor& w, const Tensor& bias,
             const Dims& stride, const Dims& padding, const Dims* padding_end, const Dims& dilation,
             int64_t groups, const std::string& algorithm) {
+  if (autocast_narrows(input, w, bias))
+    return conv(op, dims, autocast_narrow(input), autocast_narrow(w), autocast_narrow(bias), stride,
+                padding, padding_end, dilation, groups, algorithm);
   check_dtypes(op, input, w, bias);
   const ConvAlgorithm asked = algorithm_from(algorithm, op);
   bool unbatched;
@@ -236,6 +240,9 @@ Tensor conv(const char* op, int dims, const Tensor& input, const Tensor& w, cons
 Tensor conv_transpose(const char* op, int dims, const Tensor& input, const Tensor& w,
                       const Tensor& bias, const Dims& stride, const Dims& padding,
                       const Dims& output_padding, int64_t groups, const Dims& dilation) {
+  if (autocast_narrows(input, w, bias))
+    return conv_transpose(op, dims, autocast_narrow(input), autocast_narrow(w),
+                          autocast_narrow(bias), stride, padding, output_padding, groups, dilation);
   check_dtypes(op, input, w, bias);
   bool unbatched;
   Tensor x = as_batch(op, input, dims, &unbatched);

@@ -1,5 +1,6 @@
 // cross_entropy and nll_loss: checks, launches, gradients.
 #include "core/launch.h"
+#include "core/autocast.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
@@ -170,6 +171,9 @@ Tensor with_probabilities(const Tensor& x, const Tensor& target,
 
 Tensor cross_entropy(const Tensor& x, const Tensor& target, const std::optional<Tensor>& weight,
                      Reduction reduction, int64_t ignore_index, double smoothing) {
+  if (autocast_widens(x, target))
+    return cross_entropy(autocast_wide(x), autocast_wide(target), weight, reduction, ignore_index,
+                         smoothing);
   const char* op = "cross_entropy";
   TERCEL_CHECK(smoothing >= 0 && smoothing <= 1, Value, op,
                ": label_smoothing must be in [0, 1], got ", smoothing);
@@ -235,6 +239,8 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const std::optional<
 // Composite: the picked log-probabilities.
 Tensor nll_loss(const Tensor& x, const Tensor& target, const std::optional<Tensor>& weight,
                 Reduction reduction, int64_t ignore_index) {
+  if (autocast_widens(x))
+    return nll_loss(autocast_wide(x), target, weight, reduction, ignore_index);
   const char* op = "nll_loss";
   if (!is_float(x.dtype())) fail_dtype(op, x.dtype(), kFloatMask);
   const Samples s = check_samples(x, target, ignore_index, op);

@@ -1,5 +1,6 @@
 // Distances and the losses built on them, composed from public ops.
 #include "ops/copy/copy.h"
+#include "core/autocast.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
 #include "ops/reduce/reduce.h"
@@ -35,6 +36,8 @@ Tensor cdist(const Tensor& a, const Tensor& b, double p) {
 
 Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& t, double margin,
                              Reduction reduction) {
+  if (autocast_widens(a, b))
+    return cosine_embedding_loss(autocast_wide(a), autocast_wide(b), t, margin, reduction);
   TERCEL_CHECK(
       (a.dim() == 1 && t.dim() == 0) || (a.dim() == 2 && t.dim() == 1), Shape,
       "cosine_embedding_loss: expected inputs [N, D] with target [N] or [D] with a scalar, got ",
@@ -51,6 +54,9 @@ Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& t, 
 
 Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,
                            double margin, double p, double eps, bool swap, Reduction reduction) {
+  if (autocast_widens(anchor, positive, negative))
+    return triplet_margin_loss(autocast_wide(anchor), autocast_wide(positive),
+                               autocast_wide(negative), margin, p, eps, swap, reduction);
   const Tensor near = pairwise_distance(anchor, positive, p, eps);
   Tensor far = pairwise_distance(anchor, negative, p, eps);
   if (swap) far = minimum(far, pairwise_distance(positive, negative, p, eps));

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "core/launch.h"
+#include "core/autocast.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/loss/loss.h"
@@ -84,6 +85,8 @@ struct PointwiseLossNode final : Node {
 
 static Tensor pointwise(PointwiseLoss kind, const char* op, const Tensor& x_in, const Tensor& t_in,
                         Reduction reduction, double param = 0) {
+  if (autocast_widens(x_in, t_in))
+    return pointwise(kind, op, autocast_wide(x_in), autocast_wide(t_in), reduction, param);
   const DType dtype = result_type({&x_in, &t_in});
   if (!is_float(dtype)) fail_dtype(op, dtype, kFloatMask);
   if (is_fp8(dtype)) {
@@ -206,6 +209,8 @@ Tensor soft_margin_loss(const Tensor& x, const Tensor& t, Reduction reduction) {
 static Tensor relu_of(const Tensor& x) { return clamp_min(x, wrap_number(Scalar(0.0))); }
 
 Tensor kl_div(const Tensor& x, const Tensor& t, const std::string& reduction, bool log_target) {
+  if (autocast_widens(x, t))
+    return kl_div(autocast_wide(x), autocast_wide(t), reduction, log_target);
   const bool batch = reduction == "batchmean";
   const Reduction kind = batch ? Reduction::sum : reduction_of(reduction, "kl_div");
   const Tensor loss = log_target ? mul(exp(t), sub(t, x)) : sub(xlogy(t, t), mul(t, x));
@@ -215,6 +220,8 @@ Tensor kl_div(const Tensor& x, const Tensor& t, const std::string& reduction, bo
 
 Tensor poisson_nll_loss(const Tensor& x, const Tensor& t, bool log_input, bool full, double eps,
                         Reduction reduction) {
+  if (autocast_widens(x, t))
+    return poisson_nll_loss(autocast_wide(x), autocast_wide(t), log_input, full, eps, reduction);
   Tensor loss = log_input ? sub(exp(x), mul(t, x)) : sub(x, mul(t, log(add(x, eps))));
   if (full) {  // Stirling's approximation of log t!
     const Tensor safe = clamp_min(t, wrap_number(Scalar(1.0)));

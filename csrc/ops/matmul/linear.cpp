@@ -1,5 +1,6 @@
 // linear and bilinear.
 #include "ops/copy/copy.h"
+#include "core/autocast.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
@@ -51,6 +52,8 @@ Tensor linear_weight_grad(const Tensor& dy, const Tensor& x) {
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
+  if (autocast_narrows(x, w, bias))
+    return linear(autocast_narrow(x), autocast_narrow(w), autocast_narrow(bias));
   TERCEL_CHECK(x.dim() >= 1, Shape, "linear: input must have at least 1 dim, got a 0-d tensor");
   TERCEL_CHECK(w.dim() == 2 || w.dim() == 1, Shape,
                "linear: weight must have shape [out, in] or [in], got ", w.shape());

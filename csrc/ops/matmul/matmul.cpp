@@ -1,6 +1,7 @@
 // matmul, mm, bmm, mv, dot, outer and the add* forms.
 #include "ops/matmul/matmul.h"
 
+#include "core/autocast.h"
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
@@ -122,6 +123,7 @@ struct DotNode final : Node {
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
+  if (autocast_narrows(a, b)) return matmul(autocast_narrow(a), autocast_narrow(b));
   const int ra = a.dim(), rb = b.dim();
   if (ra >= 2 && rb >= 2) return scaled_product("matmul", a, b, Scalar(1));
   TERCEL_CHECK(ra > 0 && rb > 0, Shape,
@@ -133,12 +135,14 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mm(const Tensor& a, const Tensor& b) {
+  if (autocast_narrows(a, b)) return mm(autocast_narrow(a), autocast_narrow(b));
   check_rank("mm", "input", a, 2);
   check_rank("mm", "mat2", b, 2);
   return scaled_product("mm", a, b, Scalar(1));
 }
 
 Tensor bmm(const Tensor& a, const Tensor& b) {
+  if (autocast_narrows(a, b)) return bmm(autocast_narrow(a), autocast_narrow(b));
   check_rank("bmm", "input", a, 3);
   check_rank("bmm", "mat2", b, 3);
   TERCEL_CHECK(a.size(0) == b.size(0), Shape, "bmm: batch sizes must be equal, got ", a.shape(),
@@ -147,6 +151,7 @@ Tensor bmm(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mv(const Tensor& a, const Tensor& v) {
+  if (autocast_narrows(a, v)) return mv(autocast_narrow(a), autocast_narrow(v));
   check_rank("mv", "input", a, 2);
   check_rank("mv", "vec", v, 1);
   return squeeze(scaled_product("mv", a, unsqueeze(v, 1), Scalar(1)), {-1});
@@ -188,12 +193,16 @@ Tensor outer(const Tensor& a, const Tensor& b) {
 }
 
 Tensor addmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  if (autocast_narrows(input, a, b))
+    return addmm(autocast_narrow(input), autocast_narrow(a), autocast_narrow(b), beta, alpha);
   check_rank("addmm", "mat1", a, 2);
   check_rank("addmm", "mat2", b, 2);
   return add_product("addmm", input, a, b, beta, alpha);
 }
 
 Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& v, Scalar beta, Scalar alpha) {
+  if (autocast_narrows(input, a, v))
+    return addmv(autocast_narrow(input), autocast_narrow(a), autocast_narrow(v), beta, alpha);
   check_rank("addmv", "mat", a, 2);
   check_rank("addmv", "vec", v, 1);
   TERCEL_CHECK(input.dim() <= 1, Shape, "addmv: input must have at most 1 dim, got shape ",
@@ -203,6 +212,8 @@ Tensor addmv(const Tensor& input, const Tensor& a, const Tensor& v, Scalar beta,
 }
 
 Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  if (autocast_narrows(input, a, b))
+    return baddbmm(autocast_narrow(input), autocast_narrow(a), autocast_narrow(b), beta, alpha);
   check_rank("baddbmm", "batch1", a, 3);
   check_rank("baddbmm", "batch2", b, 3);
   TERCEL_CHECK(a.size(0) == b.size(0), Shape, "baddbmm: batch sizes must be equal, got ", a.shape(),
@@ -212,6 +223,8 @@ Tensor baddbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar bet
 
 // sum_b a[b] c[b] is one product over the joined dims (b, k).
 Tensor addbmm(const Tensor& input, const Tensor& a, const Tensor& b, Scalar beta, Scalar alpha) {
+  if (autocast_narrows(input, a, b))
+    return addbmm(autocast_narrow(input), autocast_narrow(a), autocast_narrow(b), beta, alpha);
   check_rank("addbmm", "batch1", a, 3);
   check_rank("addbmm", "batch2", b, 3);
   TERCEL_CHECK(a.size(0) == b.size(0) && a.size(2) == b.size(1), Shape,

@@ -1,6 +1,7 @@
 // batch_norm: checks, output, launch, Node.
 #include "core/launch.h"
 #include "ops/elementwise/elementwise.h"
+#include "core/autocast.h"
 #include "ops/norm/norm_common.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/view/view.h"
@@ -109,6 +110,10 @@ Tensor inverse_std(const Tensor& var, double eps) {
 Tensor batch_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
                   const Tensor& weight, const Tensor& bias, bool training, double momentum,
                   double eps) {
+  if (autocast_widens(x, weight, bias)) {
+    return batch_norm(autocast_wide(x), running_mean, running_var, autocast_wide(weight),
+                      autocast_wide(bias), training, momentum, eps);
+  }
   const char* op = "batch_norm";
   check_input(op, x);
   TERCEL_CHECK(x.dim() >= 2, Shape,

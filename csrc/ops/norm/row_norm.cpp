@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/launch.h"
+#include "core/autocast.h"
 #include "ops/norm/norm_common.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/view/view.h"
@@ -167,11 +168,16 @@ Tensor row_norm(const char* op, const Tensor& x, const Shape& normalized, const 
 
 Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                   const Tensor& bias, double eps) {
+  if (autocast_widens(x, weight, bias))
+    return layer_norm(autocast_wide(x), normalized_shape, autocast_wide(weight),
+                      autocast_wide(bias), eps);
   return row_norm("layer_norm", x, normalized_shape, weight, bias, eps, false);
 }
 
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight,
                 std::optional<double> eps) {
+  if (autocast_widens(x, weight))
+    return rms_norm(autocast_wide(x), normalized_shape, autocast_wide(weight), eps);
   return row_norm("rms_norm", x, normalized_shape, weight, {},
                   eps ? *eps : machine_epsilon(x.dtype()), true);
 }
@@ -313,6 +319,9 @@ Tensor grouped(const char* op, const Tensor& x, int64_t groups, const Tensor& we
 
 Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight, const Tensor& bias,
                   double eps) {
+  if (autocast_widens(x, weight, bias))
+    return group_norm(autocast_wide(x), num_groups, autocast_wide(weight), autocast_wide(bias),
+                      eps);
   check_input("group_norm", x);
   TERCEL_CHECK(x.dim() >= 2, Shape,
                "group_norm: input must have at least 2 dims [B, C, ...], got shape ", x.shape());
@@ -356,6 +365,10 @@ void update_running(const Tensor& running, const Tensor& value, int64_t batch, d
 Tensor instance_norm(const Tensor& x, const Tensor& running_mean, const Tensor& running_var,
                      const Tensor& weight, const Tensor& bias, bool use_input_stats,
                      double momentum, double eps) {
+  if (autocast_widens(x, weight, bias)) {
+    return instance_norm(autocast_wide(x), running_mean, running_var, autocast_wide(weight),
+                         autocast_wide(bias), use_input_stats, momentum, eps);
+  }
   const char* op = "instance_norm";
   check_input(op, x);
   TERCEL_CHECK(x.dim() >= 2, Shape,

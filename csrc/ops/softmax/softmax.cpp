@@ -1,6 +1,7 @@
 // softmax, log_softmax, softmin and their gradients.
 #include "ops/softmax/softmax.h"
 
+#include "core/autocast.h"
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
@@ -66,9 +67,11 @@ static Tensor softmax_along(const Tensor& input, int64_t dim, std::optional<DTyp
 }
 
 Tensor softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
+  if (autocast_widens(x)) return softmax(autocast_wide(x), dim, dtype);
   return softmax_along(x, dim, dtype, false);
 }
 Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
+  if (autocast_widens(x)) return log_softmax(autocast_wide(x), dim, dtype);
   return softmax_along(x, dim, dtype, true);
 }
 Tensor softmin(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
