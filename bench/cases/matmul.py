@@ -13,7 +13,7 @@ def gemm(shape, m, n, k, ta=False, tb=False, quick=False, dtype="float32"):
     def prepare(L, a, b):
         return [a.t() if ta else a, b.t() if tb else b]
 
-    size = 8 if dtype == "float64" else 4
+    size = {"float64": 8, "float32": 4}.get(dtype, 2)
     case(
         "mm",
         shape,
@@ -65,3 +65,67 @@ for rows, i, o in ((32, 64, 64), (128, 768, 3072), (1, 4096, 4096), (16, 4096, 4
             grad=grad,
             quick=rows == 128 and not grad,
         )
+
+
+# 16-bit formats: float32 sums, converted while loading below AMX.
+for dtype in ("bfloat16", "float16"):
+    gemm("512^3", 512, 512, 512, dtype=dtype)
+    gemm("1024^3", 1024, 1024, 1024, dtype=dtype, quick=dtype == "bfloat16")
+    for rows in (1, 4, 16):
+        gemm(f"{rows}x4096x4096 nt", rows, 4096, 4096, tb=True, dtype=dtype)
+
+
+def scaled(shape, m, n, k, fmt, quick=False):
+    """float8 operands with a scale per row and column; PyTorch has no such product on most processors, so it multiplies
+    the decoded operands in float32."""
+
+    def prepare(L, a, w, sa, sb):
+        code = getattr(L, fmt)
+        return [(a / sa).to(code), (w / sb).to(code).t(), sa, sb.reshape(1, -1)]
+
+    case(
+        "scaled_mm",
+        f"{shape} {fmt[7:]}",
+        inputs=lambda s: [
+            s.normal(m, k),
+            s.normal(n, k),
+            s.uniform(m, 1, low=0.01, high=0.02),
+            s.uniform(n, 1, low=0.01, high=0.02),
+        ],
+        prepare=prepare,
+        fn=lambda L, a, b, sa, sb: L.scaled_matmul(a, b, sa, sb, out_dtype=L.float32),
+        theirs=lambda L, a, b, sa, sb: (a.float() @ b.float()) * sa * sb,
+        flops=2.0 * m * n * k,
+        bytes=m * k + n * k + 4 * m * n,
+        quick=quick,
+    )
+
+
+for fmt in ("float8_e4m3fn", "float8_e5m2"):
+    scaled("512^3", 512, 512, 512, fmt)
+    scaled("1024^3", 1024, 1024, 1024, fmt, quick=fmt.endswith("fn"))
+    for rows in (1, 4, 16):
+        scaled(f"{rows}x4096x4096", rows, 4096, 4096, fmt)
+
+for dtype in ("float32", "bfloat16"):
+    case(
+        "linear_act",
+        "gelu 128x768x3072",
+        inputs=lambda s: [s.normal(128, 768), s.normal(3072, 768), s.normal(3072)],
+        fn=lambda L, x, w, b: L.linear_act(x, w, b, "gelu"),
+        theirs=lambda L, x, w, b: L.nn.functional.gelu(L.nn.functional.linear(x, w, b)),
+        dtype=dtype,
+        flops=2.0 * 128 * 768 * 3072,
+        quick=dtype == "float32",
+    )
+    case(
+        "gated_linear",
+        "silu 128x768x3072",
+        inputs=lambda s: [s.normal(128, 768), s.normal(6144, 768)],
+        fn=lambda L, x, w: L.gated_linear(x, w),
+        theirs=lambda L, x, w: (lambda h: L.nn.functional.silu(h[:, :3072]) * h[:, 3072:])(
+            L.nn.functional.linear(x, w)
+        ),
+        dtype=dtype,
+        flops=2.0 * 128 * 768 * 6144,
+    )

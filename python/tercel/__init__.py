@@ -28,6 +28,7 @@ newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
 _SUBMODULES = (
+    "amp",
     "autograd",
     "backends",
     "cuda",

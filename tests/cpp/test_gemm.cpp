@@ -147,7 +147,7 @@ void check_product(int64_t M, int64_t N, int64_t K, int ta, int tb, int to, bool
   g.M = M;
   g.N = N;
   g.K = K;
-  g.in_dtype = g.out_dtype = dtype_of<T>;
+  g.a.dtype = g.b.dtype = g.out_dtype = dtype_of<T>;
   g.a.data = a.data();
   g.a.row_stride = la.row;
   g.a.k_stride = la.k;
@@ -260,6 +260,7 @@ TEST(gemm_epilogue_batch_and_prepack) {
   batch.a_stride[0] = M * K;
   batch.b_stride[0] = batch.c_stride[0] = 0;
   batch.out_stride[0] = M * N;
+  batch.residual_stride[0] = 0;
   gemm_batched(batch);
   CHECK(std::memcmp(want.data(), got.data(), want.size() * 4) == 0);
 
@@ -268,8 +269,8 @@ TEST(gemm_epilogue_batch_and_prepack) {
   GemmArgs p = g;
   p.M = B * M;
   p.a.data = a.data();
-  gemm_prepack(0, p.a, B * M, K, DType::f32, packed_a.data());
-  gemm_prepack(1, p.b, N, K, DType::f32, packed_b.data());
+  gemm_prepack(0, p.a, B * M, K, packed_a.data());
+  gemm_prepack(1, p.b, N, K, packed_b.data());
   p.a.packed = packed_a.data();
   p.b.packed = packed_b.data();
   p.out = got.data();

@@ -230,3 +230,78 @@ case(
     dtypes=("float32", "float64"),
     tol=DOT,
 )
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+ACTIVATIONS = {
+    "none": lambda v: v,
+    "relu": lambda v: np.maximum(v, 0),
+    "silu": lambda v: v * sigmoid(v),
+    "tanh": np.tanh,
+    "sigmoid": sigmoid,
+}
+
+
+def linear_act(x, w, b=None, activation="none", residual=0.0):
+    return ACTIVATIONS[activation](linear(x, w, b)) + residual
+
+
+def linear_act_scale(x, w, b=None, activation="none", residual=0.0):
+    size = linear(np.abs(x), np.abs(w), None if b is None else np.abs(b))
+    return 1.2 * size + np.abs(residual) + 1.0  # slopes are at most 1.13
+
+
+case(
+    "linear_act",
+    oracle=linear_act,
+    scale=linear_act_scale,
+    samples=lambda s: (
+        [
+            Sample(
+                (s.normal(5, 7), s.normal(9, 7), s.normal(9)),
+                dict(activation=name, residual=s.normal(5, 9)),
+            )
+            for name in ACTIVATIONS
+        ]
+        + [
+            Sample((s.normal(2, 3, 4), s.normal(5, 4))),
+            Sample((s.normal(4), s.normal(5, 4), s.normal(5))),
+        ]
+    ),
+    tol=DOT,
+    batch=(),
+)
+case(
+    "gated_linear",
+    oracle=lambda x, w, b=None, activation="silu": (
+        lambda h: ACTIVATIONS[activation](h[..., : w.shape[0] // 2]) * h[..., w.shape[0] // 2 :]
+    )(linear(x, w, b)),
+    scale=lambda x, w, b=None, activation="silu": (
+        lambda h: (1.2 * h[..., : w.shape[0] // 2] + 1.0) * (h[..., w.shape[0] // 2 :] + 1.0)
+    )(linear(np.abs(x), np.abs(w), None if b is None else np.abs(b))),
+    samples=lambda s: [
+        Sample((s.normal(5, 7), s.normal(10, 7), s.normal(10))),
+        Sample((s.normal(2, 3, 4), s.normal(6, 4)), dict(activation="sigmoid")),
+        Sample((s.normal(0, 4), s.normal(6, 4))),
+    ],
+    dtypes=("float32", "bfloat16", "float16"),
+    tol=DOT,
+    grad=False,
+    batch=(0,),
+)
+case(
+    "scaled_matmul",
+    oracle=lambda a, b, sa=1.0, sb=1.0: np.matmul(a * sa, b * sb),
+    scale=lambda a, b, sa=1.0, sb=1.0: np.matmul(np.abs(a * sa), np.abs(b * sb)),
+    samples=lambda s: [
+        Sample((s.normal(3, 4), s.normal(4, 5))),
+        Sample((s.normal(17, 33), s.normal(33, 31))),
+        Sample((s.normal(2, 3, 0), s.normal(0, 5))),
+    ],
+    dtypes=("float32", "bfloat16", "float16"),
+    tol=DOT,
+    grad=False,
+)

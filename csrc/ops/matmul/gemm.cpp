@@ -3,6 +3,7 @@
 #include "ops/matmul/gemm.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "core/allocator.h"
@@ -21,27 +22,103 @@ constexpr GemmUkernel kUkernels[] = {
 };
 #undef TERCEL_GEMM_UKR
 
-// Micro-kernel and block sizes per (level, float32 / float64), found once.
+#define TERCEL_GEMM_BF16_UKR(feature, name) \
+  {#name,                                   \
+   IsaLevel::avx512,                        \
+   4,                                       \
+   32,                                      \
+   32,                                      \
+   0,                                       \
+   &gemm_ukr_##name,                        \
+   nullptr,                                 \
+   2,                                       \
+   32,                                      \
+   &gemm_begin_##name,                      \
+   &gemm_end_##name},
+constexpr GemmUkernel kBf16Ukernels[] = {
+#include "ops/matmul/gemm_bf16_ukernels.inc"
+    {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr}};
+#undef TERCEL_GEMM_BF16_UKR
+#define TERCEL_GEMM_BF16_UKR(feature, name) CpuFeature::feature,
+constexpr CpuFeature kBf16Features[] = {
+#include "ops/matmul/gemm_bf16_ukernels.inc"
+    CpuFeature::amx_bf16};
+#undef TERCEL_GEMM_BF16_UKR
+const GemmUkernel* g_bf16_for_test = nullptr;
+
+// Micro-kernel and block sizes per (level, kind of panel: float32, float64, bfloat16 pairs).
 struct Choice {
   const GemmUkernel* ukr = nullptr;
   GemmBlocking block{};
 };
+int kind_of(int bytes) { return bytes == 8 ? 1 : bytes == 2 ? 2 : 0; }
 struct Choices {
-  Choice of[kNumIsaLevels][2];
+  Choice of[kNumIsaLevels][3];
   Choices() {
     for (const GemmUkernel& u : kUkernels)
-      of[static_cast<int>(u.level)][u.elem_bytes == 8].ukr = &u;
+      of[static_cast<int>(u.level)][kind_of(u.elem_bytes)].ukr = &u;
     for (const GemmBlocking& b : kGemmBlocking)
-      of[static_cast<int>(b.level)][b.elem_bytes == 8].block = b;
+      of[static_cast<int>(b.level)][kind_of(b.elem_bytes)].block = b;
   }
 };
-const Choice& choose(DType in_dtype) {
+Choice choose(DType in_dtype) {
   static const Choices choices;
   return choices.of[static_cast<int>(isa_level())][in_dtype == DType::f64];
+}
+bool plain(const GemmOperand& x) { return !x.pack && !x.packed; }
+// Pairs are a matter of K and N only: a row must not depend on how many there are.
+bool use_pairs(const GemmArgs& g) {
+  const auto fits = [](const GemmOperand& x) {
+    return x.dtype == DType::bf16 && plain(x) && !x.scale.data;
+  };
+  return fits(g.a) && fits(g.b) && g.K >= 32 && g.N >= 16 && gemm_bf16_ukernel();
+}
+Choice choose(const GemmArgs& g) {
+  if (!use_pairs(g)) return choose(g.a.dtype);
+  Choice c;
+  c.ukr = gemm_bf16_ukernel();
+  for (const GemmBlocking& b : kGemmBlocking) {
+    if (b.elem_bytes == 2) c.block = b;
+  }
+  return c;
 }
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t acc_bytes(DType in_dtype) { return in_dtype == DType::f64 ? 8 : 4; }
+int64_t acc_bytes(const GemmArgs& g) { return acc_bytes(g.a.dtype); }
+
+// TERCEL_TRACE=1: the path and the micro-kernel of a product, and why the others were left.
+[[gnu::cold, gnu::noinline]] void trace_choice(const GemmArgs& g, const char* path) {
+  const GemmUkernel* chosen = choose(g).ukr;
+  std::string line = str("gemm ", g.M, "x", g.N, "x", g.K, " ", dtype_name(g.a.dtype), " x ",
+                         dtype_name(g.b.dtype), " -> ", dtype_name(g.out_dtype), ": ", path,
+                         ", micro-kernel ", chosen->name, " (refused:");
+  for (size_t i = 0; i + 1 < std::size(kBf16Ukernels); ++i) {
+    if (&kBf16Ukernels[i] == chosen) continue;
+    const CpuFeature f = kBf16Features[i];
+    line +=
+        str(" ", kBf16Ukernels[i].name, ": ",
+            !cpu_found(f) ? str("processor lacks ", feature_name(f))
+            : !cpu_has(f) ? str("above the cap ", isa_name())
+                          : std::string("operands are not plain bfloat16 with K >= 32, N >= 16"),
+            ";");
+  }
+  for (const GemmUkernel& u : kUkernels) {
+    if (&u == chosen) continue;
+    line += str(" ", u.name, ": ");
+    if (u.elem_bytes != chosen->elem_bytes) {
+      line += str("accumulates in ", u.elem_bytes == 8 ? "float64" : "float32", ";");
+    } else if (!level_supported(u.level)) {
+      line += str("processor lacks ", level_name(u.level), ";");
+    } else if (u.level > isa_level()) {
+      line += str("above the cap ", isa_name(), ";");
+    } else {
+      line += str("slower than ", chosen->name, ";");
+    }
+  }
+  line.back() = ')';
+  trace(line);
+}
 
 class Workspace {
  public:
@@ -59,16 +136,20 @@ class Workspace {
 };
 
 bool trivial(const GemmEpilogue& e) {
-  return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none;
+  return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none && !e.row_scale &&
+         !e.col_scale && !e.residual && !e.pre;
 }
 
 // Sums may be written straight into the output.
 bool sums_in_out(const GemmArgs& g) {
   return g.out_col_stride == 1 && (g.out_dtype == DType::f32 || g.out_dtype == DType::f64) &&
-         !(g.epilogue.beta != 0.0 && g.epilogue.c == g.out);
+         !(g.epilogue.beta != 0.0 && g.epilogue.c == g.out) && g.epilogue.residual != g.out;
 }
 
-bool plain(const GemmOperand& x) { return !x.pack && !x.packed; }
+// Elements in memory are those of the accumulation.
+bool in_place(const GemmOperand& x) {
+  return (x.dtype == DType::f32 || x.dtype == DType::f64) && !x.scale.data;
+}
 
 // out^T = B^T A^T: the operands and the output strides change places, the sums do not change.
 GemmArgs transposed(const GemmArgs& g) {
@@ -76,8 +157,27 @@ GemmArgs transposed(const GemmArgs& g) {
   std::swap(t.M, t.N);
   std::swap(t.a, t.b);
   std::swap(t.out_row_stride, t.out_col_stride);
-  std::swap(t.epilogue.c_row_stride, t.epilogue.c_col_stride);
+  GemmEpilogue& e = t.epilogue;
+  std::swap(e.c_row_stride, e.c_col_stride);
+  std::swap(e.row_scale, e.col_scale);
+  std::swap(e.row_scale_stride, e.col_scale_stride);
+  std::swap(e.residual_row_stride, e.residual_col_stride);
   return t;
+}
+
+// Moves the pointers of an epilogue to the element (i, j).
+void advance(GemmEpilogue& e, const GemmArgs& g, int64_t i, int64_t j) {
+  const int64_t size = dtype_size(g.out_dtype);
+  if (e.beta != 0.0)
+    e.c = static_cast<const char*>(e.c) + (i * e.c_row_stride + j * e.c_col_stride) * size;
+  if (e.row_scale) e.row_scale += i * e.row_scale_stride;
+  if (e.col_scale) e.col_scale += j * e.col_scale_stride;
+  if (e.residual) {
+    e.residual = static_cast<const char*>(e.residual) +
+                 (i * e.residual_row_stride + j * e.residual_col_stride) * size;
+  }
+  if (e.pre)
+    e.pre = static_cast<char*>(e.pre) + (i * g.out_row_stride + j * g.out_col_stride) * size;
 }
 
 // Finishes the tile [i0, i0 + m) x [j0, j0 + n) whose sums are at `acc`.
@@ -88,26 +188,24 @@ void finish(const GemmArgs& g, const void* acc, int64_t ld, int64_t i0, int64_t 
   e.ld = ld;
   e.m = m;
   e.n = n;
-  const int64_t size = dtype_size(g.out_dtype);
-  e.out = static_cast<char*>(g.out) + (i0 * g.out_row_stride + j0 * g.out_col_stride) * size;
+  e.out = static_cast<char*>(g.out) +
+          (i0 * g.out_row_stride + j0 * g.out_col_stride) * dtype_size(g.out_dtype);
   e.out_row_stride = g.out_row_stride;
   e.out_col_stride = g.out_col_stride;
   e.out_dtype = g.out_dtype;
   e.epilogue = g.epilogue;
-  if (e.epilogue.beta != 0.0) {
-    e.epilogue.c = static_cast<const char*>(g.epilogue.c) +
-                   (i0 * g.epilogue.c_row_stride + j0 * g.epilogue.c_col_stride) * size;
-  }
-  gemm_kernels().epilogue(e);
+  advance(e.epilogue, g, i0, j0);
+  gemm_epilogue_kernels().epilogue(e);
 }
 
-void pack_operand(const GemmOperand& x, DType dtype, int64_t row0, int64_t rows, int64_t k0,
-                  int64_t kc, int width, void* dst) {
+// Rows [row0, row0 + rows) x [k0, k0 + kc) in panels of `width`; width 1 gives plain rows.
+void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
+                  int width, void* dst) {
   if (x.pack) return x.pack(x.context, row0, rows, k0, kc, width, dst);
   GemmPackArgs p;
   p.src = static_cast<const char*>(x.data) +
-          (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(dtype);
-  p.src_dtype = dtype;
+          (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(x.dtype);
+  p.src_dtype = x.dtype;
   p.row_stride = x.row_stride;
   p.k_stride = x.k_stride;
   p.rows = rows;
@@ -115,7 +213,54 @@ void pack_operand(const GemmOperand& x, DType dtype, int64_t row0, int64_t rows,
   p.width = width;
   p.dst = dst;
   p.panel_stride = kc * width;
+  p.scale = x.scale;
+  p.row0 = row0;
+  p.k0 = k0;
   gemm_kernels().pack(p);
+}
+
+// Bytes of kc columns of one row in a panel of `u`.
+int64_t row_bytes(const GemmUkernel& u, int64_t kc) {
+  return ceil_div(kc, u.k_unit) * u.k_unit * u.packed_bytes;
+}
+
+// The same in the panels of a micro-kernel; side 0: left, 1: right.
+void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t row0, int64_t rows,
+                 int64_t k0, int64_t kc, void* dst) {
+  const int width = side == 0 ? u.mr : u.nr;
+  if (!u.pairs()) return pack_operand(x, row0, rows, k0, kc, width, dst);
+  GemmPackArgs p{};
+  p.src = static_cast<const bf16*>(x.data) + row0 * x.row_stride + k0 * x.k_stride;
+  p.src_dtype = x.dtype;
+  p.row_stride = x.row_stride;
+  p.k_stride = x.k_stride;
+  p.rows = rows;
+  p.kc = kc;
+  p.width = width;
+  p.dst = dst;
+  p.panel_stride = row_bytes(u, kc) / 2 * width;
+  gemm_kernels().pack_pairs(p, side == 1);
+}
+
+// Panels of a whole operand, k block by k block.
+void prepack(const GemmUkernel& u, int side, const GemmOperand& src, int64_t rows, int64_t K,
+             void* dst) {
+  const int width = side == 0 ? u.mr : u.nr;
+  const int64_t padded = ceil_div(rows, width) * width, block = row_bytes(u, kGemmKBlock);
+  for (int64_t pc = 0; pc < K; pc += kGemmKBlock) {
+    const int64_t kc = std::min(kGemmKBlock, K - pc);
+    const int64_t grain = std::max<int64_t>(1, 64 * 1024 / (kc * width));
+    char* const to = static_cast<char*>(dst) + pc / kGemmKBlock * padded * block;
+    parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
+      const int64_t r0 = q0 * width;
+      pack_panels(u, side, src, r0, std::min(q1 * width, rows) - r0, pc, kc,
+                  to + r0 * row_bytes(u, kc));
+    });
+  }
+}
+int64_t prepack_bytes(const GemmUkernel& u, int side, int64_t rows, int64_t K) {
+  const int width = side == 0 ? u.mr : u.nr;
+  return ceil_div(rows, width) * width * row_bytes(u, K);
 }
 
 // ---- no product: K == 0
@@ -131,20 +276,26 @@ void gemm_empty_k(const GemmArgs& g) {
 // ---- small: operands in place, one thread
 // ----------------------------------------------------------
 bool use_direct(const GemmArgs& g) {
-  return plain(g.a) && plain(g.b) && (g.in_dtype == DType::f32 || g.in_dtype == DType::f64) &&
-         g.M * g.N <= kDirectMaxWork && g.M * g.N * g.K <= kDirectMaxWork;
+  return plain(g.a) && plain(g.b) && g.M * g.N <= kDirectMaxWork &&
+         g.M * g.N * g.K <= kDirectMaxWork;
 }
 
 void gemm_direct(const GemmArgs& g) {
-  const GemmUkernel& u = *choose(g.in_dtype).ukr;
-  const int64_t es = acc_bytes(g.in_dtype);
+  const GemmUkernel& u = *choose(g).ukr;
+  const int64_t es = acc_bytes(g);
+  const int64_t kc_max = std::min(g.K, kGemmKBlock);
   // B with unit column stride is read in place, otherwise it is packed into panels of nr columns.
-  const bool pack_b = g.b.row_stride != 1 && g.N > 1;
+  // Narrow formats are converted first: A into rows. Rows of B a multiple of 512 bytes apart share
+  // few sets of L1; with enough rows of A to reuse them they are packed too.
+  const bool crowded = g.M >= 4 * u.direct_mr && g.b.k_stride * es % 512 == 0 && g.K >= 16;
+  const bool pack_b = !in_place(g.b) || crowded || (g.b.row_stride != 1 && g.N > 1);
+  const bool pack_a = !in_place(g.a);
   const bool in_out = sums_in_out(g);
-  const int64_t packed_bytes =
-      pack_b ? ceil_div(g.N, u.nr) * u.nr * std::min(g.K, kGemmKBlock) * es : 0;
-  const Workspace work(packed_bytes + (in_out ? 0 : g.M * g.N * es));
-  char* sums = in_out ? static_cast<char*>(g.out) : work.data() + packed_bytes;
+  const int64_t b_bytes = pack_b ? ceil_div(g.N, u.nr) * u.nr * kc_max * es : 0;
+  const int64_t a_bytes = pack_a ? ceil_div(g.M * kc_max * es, 64) * 64 : 0;
+  const Workspace work(b_bytes + a_bytes + (in_out ? 0 : g.M * g.N * es));
+  char* const a_work = work.data() + b_bytes;
+  char* sums = in_out ? static_cast<char*>(g.out) : a_work + a_bytes;
   const int64_t ld = in_out ? g.out_row_stride : g.N;
   const int64_t row_steps = ceil_div(g.M, u.direct_mr);
   const int64_t step = ceil_div(g.M, row_steps);
@@ -153,7 +304,12 @@ void gemm_direct(const GemmArgs& g) {
     const int64_t kc = std::min(kGemmKBlock, g.K - k0);
     const char* a = static_cast<const char*>(g.a.data) + k0 * g.a.k_stride * es;
     const char* b = static_cast<const char*>(g.b.data) + k0 * g.b.k_stride * es;
-    if (pack_b) pack_operand(g.b, g.in_dtype, 0, g.N, k0, kc, u.nr, work.data());
+    if (pack_b) pack_operand(g.b, 0, g.N, k0, kc, u.nr, work.data());
+    if (pack_a) {
+      pack_operand(g.a, 0, g.M, k0, kc, 1, a_work);
+      a = a_work;
+    }
+    const int64_t a_rs = pack_a ? kc : g.a.row_stride, a_ks = pack_a ? 1 : g.a.k_stride;
     const int64_t n_step = pack_b ? u.nr : g.N;
     const int64_t b_ks = pack_b ? u.nr : g.b.k_stride;
     parallel_for(g.M, grain, [&](int64_t i0, int64_t i1) {
@@ -161,8 +317,8 @@ void gemm_direct(const GemmArgs& g) {
         const char* bj = pack_b ? work.data() + j * kc * es : b;
         const int64_t n = std::min(n_step, g.N - j);
         for (int64_t i = i0; i < i1; i += step) {
-          u.direct(kc, a + i * g.a.row_stride * es, g.a.row_stride, g.a.k_stride, bj, b_ks,
-                   sums + (i * ld + j) * es, ld, std::min(step, i1 - i), n, k0 > 0);
+          u.direct(kc, a + i * a_rs * es, a_rs, a_ks, bj, b_ks, sums + (i * ld + j) * es, ld,
+                   std::min(step, i1 - i), n, k0 > 0);
         }
       }
     });
@@ -173,41 +329,47 @@ void gemm_direct(const GemmArgs& g) {
 // ---- few rows: stream the right operand
 // ------------------------------------------------------------
 bool use_skinny(const GemmArgs& g) {
-  return g.M <= kSkinnyRows && g.N >= 64 && plain(g.a) && plain(g.b) &&
-         (g.in_dtype == DType::f32 || g.in_dtype == DType::f64) &&
-         (g.b.row_stride == 1 || g.b.k_stride == 1) &&
-         g.N * g.K * acc_bytes(g.in_dtype) >= kSkinnyMinBytes;
+  if (g.M > kSkinnyRows || g.N < 64 || !plain(g.a) || !plain(g.b)) return false;
+  if (g.b.scale.data && (g.b.k_stride != 1 || g.b.scale.k_block % 16 != 0)) return false;
+  return (g.b.row_stride == 1 || g.b.k_stride == 1) &&
+         g.N * g.K * dtype_size(g.b.dtype) >= kSkinnyMinBytes;
 }
 
 void gemm_skinny(const GemmArgs& g) {
-  const int64_t es = acc_bytes(g.in_dtype);
+  const int64_t es = acc_bytes(g);
   const bool in_out = sums_in_out(g);
   const bool streamed = g.b.k_stride != 1;
-  const int64_t sums_bytes = in_out ? 0 : g.M * g.N * es;
-  const Workspace work(sums_bytes + (streamed && g.K > kGemmKBlock ? g.M * g.N * es : 0));
+  const bool convert = !in_place(g.a);
+  const int64_t sums_bytes = in_out ? 0 : ceil_div(g.M * g.N * es, 64) * 64;
+  const int64_t carry_bytes = streamed && g.K > kGemmKBlock ? ceil_div(g.M * g.N * es, 64) * 64 : 0;
+  const Workspace work(sums_bytes + carry_bytes + (convert ? g.M * g.K * es : 0));
   char* sums = in_out ? static_cast<char*>(g.out) : work.data();
+  char* const x_work = work.data() + sums_bytes + carry_bytes;
+  if (convert) pack_operand(g.a, 0, g.M, 0, g.K, 1, x_work);
   const int64_t ld = in_out ? g.out_row_stride : g.N;
   // Whole 64-byte lines of the output per thread, and enough work to pay for waking one.
   const int64_t per_column = g.M * g.K + 1;
   int64_t grain = std::max<int64_t>(ceil_div(ceil_div(g.N, 4 * num_threads()), 64) * 64,
                                     ceil_div(kSerialWork / 8, per_column * 64) * 64);
   if (streamed) grain = std::max<int64_t>(grain, ceil_div(ceil_div(g.N, num_threads()), 64) * 64);
-  const auto run = g.in_dtype == DType::f64 ? gemm_kernels().skinny_f64 : gemm_kernels().skinny_f32;
   parallel_for(g.N, grain, [&](int64_t n0, int64_t n1) {
     SkinnyArgs s;
     s.M = g.M;
     s.N = n1 - n0;
     s.K = g.K;
-    s.x = g.a.data;
-    s.x_rs = g.a.row_stride;
-    s.x_ks = g.a.k_stride;
-    s.w = static_cast<const char*>(g.b.data) + n0 * g.b.row_stride * es;
+    s.x = convert ? x_work : g.a.data;
+    s.x_rs = convert ? g.K : g.a.row_stride;
+    s.x_ks = convert ? 1 : g.a.k_stride;
+    s.w = static_cast<const char*>(g.b.data) + n0 * g.b.row_stride * dtype_size(g.b.dtype);
+    s.w_dtype = g.b.dtype;
     s.w_ns = g.b.row_stride;
     s.w_ks = g.b.k_stride;
+    s.scale = g.b.scale;
+    s.row0 = n0;
     s.acc = sums + n0 * es;
     s.ld = ld;
     s.work = work.data() + sums_bytes + n0 * g.M * es;
-    run(s);
+    gemm_kernels().skinny(s);
     if (!in_out || !trivial(g.epilogue)) finish(g, sums + n0 * es, ld, 0, n0, g.M, n1 - n0);
   });
 }
@@ -246,9 +408,8 @@ Grid make_grid(int64_t tiles_m, int64_t tiles_n, int64_t max_row_tiles, int thre
 struct Packed {
   const GemmArgs& g;
   const GemmUkernel& u;
-  int64_t es;
-  // Block in work: columns [jc, jc + nc), k [pc, pc + kc).
-  int64_t jc, nc, pc, kc;
+  // Block in work: columns [jc, jc + nc), k [pc, pc + kc); bytes of a packed row of it.
+  int64_t jc, nc, pc, kc, row;
   const char* b_panels;
   char* sums;   // of (0, jc); null: a tile at a time on the stack
   bool in_out;  // sums lie in the output
@@ -261,78 +422,79 @@ struct Packed {
   // in use the row tiles bring the next one from L3 to L2 piece by piece.
   void multiply(const char* a, int64_t i0, int64_t m, int64_t j0, int64_t j1) const {
     alignas(64) char tile[16 * 64 * 8];
+    const int64_t es = u.elem_bytes, depth = row / u.packed_bytes;
+    if (u.begin) u.begin();
     for (int64_t j = j0; j < j1; j += u.nr) {
       const int64_t tn = std::min<int64_t>(u.nr, j1 - j);
-      const char* b = b_panels + j * kc * es;
-      const int64_t panel = u.nr * kc * es;
+      const char* b = b_panels + j * row;
+      const int64_t panel = u.nr * row;
       for (int64_t i = 0; i < m; i += u.mr) {
         const int64_t tm = std::min<int64_t>(u.mr, m - i);
         char* c = sums ? sums + ((i0 + i) * ld + j) * es : tile;
         const int64_t c_ld = sums ? ld : u.nr;
         const int64_t ahead = i / u.mr * kc * 16;
         const char* next = j + u.nr < j1 && ahead < panel ? b + panel + ahead : a;
-        u.packed(kc, a + i * kc * es, b, c, c_ld, tm, tn, pc > 0, next);
+        u.packed(depth, a + i * row, b, c, c_ld, tm, tn, pc > 0, next);
         if (last() && !(in_out && trivial(g.epilogue))) {
           finish(g, c, c_ld, i0 + i, jc + j, tm, tn);
         }
       }
     }
+    if (u.end) u.end();
   }
   void run_tasks(int64_t begin, int64_t end) const {
     const int64_t a_rows = grid.row_tiles * u.mr;
-    const Workspace work(g.a.packed ? 0 : a_rows * kc * es);
+    const Workspace work(g.a.packed ? 0 : a_rows * row);
     int64_t in_work = -1;
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t row = t / grid.cols, col = t % grid.cols;
-      const int64_t i0 = row * a_rows, m = std::min(a_rows, g.M - i0);
+      const int64_t band = t / grid.cols, col = t % grid.cols;
+      const int64_t i0 = band * a_rows, m = std::min(a_rows, g.M - i0);
       const int64_t j0 = col * grid.col_tiles * u.nr, j1 = std::min(j0 + grid.col_tiles * u.nr, nc);
       const char* a = work.data();
       if (g.a.packed) {
         // Panels of k block pc lie behind those of earlier blocks, each block holding all rows.
-        a = static_cast<const char*>(g.a.packed) + (pc * ceil_div(g.M, u.mr) * u.mr + i0 * kc) * es;
-      } else if (in_work != row) {
-        pack_operand(g.a, g.in_dtype, i0, m, pc, kc, u.mr, work.data());
-        in_work = row;
+        a = static_cast<const char*>(g.a.packed) + row_bytes(u, pc) * ceil_div(g.M, u.mr) * u.mr +
+            i0 * row;
+      } else if (in_work != band) {
+        pack_panels(u, 0, g.a, i0, m, pc, kc, work.data());
+        in_work = band;
       }
       multiply(a, i0, m, j0, j1);
     }
   }
 };
 
-void gemm_packed(const GemmArgs& g, bool serial) {
-  const Choice& choice = choose(g.in_dtype);
+void gemm_packed(const GemmArgs& g, const Choice& choice, bool serial) {
   const GemmUkernel& u = *choice.ukr;
-  const int64_t es = acc_bytes(g.in_dtype);
   serial = serial || in_parallel_region() || g.M * g.N <= kSerialWork / g.K;
   const int threads = serial ? 1 : num_threads();
   const int64_t nc_max = std::min(choice.block.nc, ceil_div(g.N, u.nr) * u.nr);
-  const int64_t kc_max = std::min(g.K, kGemmKBlock);
   const bool in_out = sums_in_out(g);
   const bool keep_sums = !in_out && g.K > kGemmKBlock;  // between k blocks
-  const Workspace b_work(g.b.packed ? 0 : nc_max * kc_max * es);
-  const Workspace sums_work(keep_sums ? g.M * nc_max * es : 0);
+  const Workspace b_work(g.b.packed ? 0 : nc_max * row_bytes(u, std::min(g.K, kGemmKBlock)));
+  const Workspace sums_work(keep_sums ? g.M * nc_max * u.elem_bytes : 0);
 
   for (int64_t jc = 0; jc < g.N; jc += nc_max) {
     const int64_t nc = std::min(nc_max, g.N - jc);
     const int64_t tiles_n = ceil_div(nc, u.nr);
-    Packed p{g, u, es, jc, nc, 0, 0, b_work.data(), nullptr, in_out, 0, {}};
-    p.sums = in_out ? static_cast<char*>(g.out) + jc * es : sums_work.data();
+    Packed p{g, u, jc, nc, 0, 0, 0, b_work.data(), nullptr, in_out, 0, {}};
+    p.sums = in_out ? static_cast<char*>(g.out) + jc * u.elem_bytes : sums_work.data();
     p.ld = in_out ? g.out_row_stride : nc_max;
     p.grid = make_grid(ceil_div(g.M, u.mr), tiles_n, std::max<int64_t>(1, choice.block.mc / u.mr),
                        threads);
     for (int64_t pc = 0; pc < g.K; pc += kGemmKBlock) {
       p.pc = pc;
       p.kc = std::min(kGemmKBlock, g.K - pc);
+      p.row = row_bytes(u, p.kc);
       if (g.b.packed) {
         p.b_panels = static_cast<const char*>(g.b.packed) +
-                     (pc * ceil_div(g.N, u.nr) * u.nr + jc * p.kc) * es;
+                     row_bytes(u, pc) * ceil_div(g.N, u.nr) * u.nr + jc * p.row;
       } else {
         const int64_t panels =
             std::max<int64_t>(serial ? tiles_n : ceil_div(tiles_n, 2 * threads), 1);
         parallel_for(tiles_n, panels, [&](int64_t q0, int64_t q1) {
           const int64_t r0 = q0 * u.nr, rows = std::min(q1 * u.nr, nc) - r0;
-          pack_operand(g.b, g.in_dtype, jc + r0, rows, pc, p.kc, u.nr,
-                       b_work.data() + r0 * p.kc * es);
+          pack_panels(u, 1, g.b, jc + r0, rows, pc, p.kc, b_work.data() + r0 * p.row);
         });
       }
       const int64_t tasks = p.grid.rows * p.grid.cols;
@@ -341,28 +503,35 @@ void gemm_packed(const GemmArgs& g, bool serial) {
   }
 }
 
+// Block scales of an operand whose rows start at `row`, a multiple of the block.
+GemmBlockScale rows_from(const GemmBlockScale& s, int64_t row) {
+  GemmBlockScale t = s;
+  if (t.data) t.data += row / s.row_block * s.row_stride;
+  return t;
+}
+
 // ---- one row block, many columns: column chunks, no barrier
 // ----------------------------------------
 bool use_columns(const GemmArgs& g) {
-  return g.M <= choose(g.in_dtype).block.mc && g.N >= 2 * kColumnChunk && plain(g.b) && !g.a.packed;
+  return g.M <= choose(g).block.mc && g.N >= 2 * kColumnChunk && plain(g.b) && !g.a.packed &&
+         kColumnChunk % g.b.scale.row_block == 0;
 }
 
 void gemm_columns(const GemmArgs& g) {
-  const Workspace a_work(gemm_prepack_bytes(0, g.M, g.K, g.in_dtype));
-  gemm_prepack(0, g.a, g.M, g.K, g.in_dtype, a_work.data());
-  const int64_t in_size = dtype_size(g.in_dtype), out_size = dtype_size(g.out_dtype);
+  const Choice choice = choose(g);
+  const GemmUkernel& u = *choice.ukr;
+  const Workspace a_work(prepack_bytes(u, 0, g.M, g.K));
+  prepack(u, 0, g.a, g.M, g.K, a_work.data());
   parallel_for(g.N, kColumnChunk, [&](int64_t n0, int64_t n1) {
     for (int64_t n = n0; n < n1; n += kColumnChunk) {
       GemmArgs part = g;
       part.N = std::min(kColumnChunk, n1 - n);
       part.a.packed = a_work.data();
-      part.b.data = static_cast<const char*>(g.b.data) + n * g.b.row_stride * in_size;
-      part.out = static_cast<char*>(g.out) + n * g.out_col_stride * out_size;
-      if (g.epilogue.beta != 0.0) {
-        part.epilogue.c =
-            static_cast<const char*>(g.epilogue.c) + n * g.epilogue.c_col_stride * out_size;
-      }
-      gemm_packed(part, true);
+      part.b.data = static_cast<const char*>(g.b.data) + n * g.b.row_stride * dtype_size(g.b.dtype);
+      part.b.scale = rows_from(g.b.scale, n);
+      part.out = static_cast<char*>(g.out) + n * g.out_col_stride * dtype_size(g.out_dtype);
+      advance(part.epilogue, g, 0, n);
+      gemm_packed(part, choice, true);
     }
   });
 }
@@ -394,19 +563,26 @@ void gemm_int(const GemmArgs& g) {
 
 void gemm(const GemmArgs& args) {
   if (args.M == 0 || args.N == 0) return;
-  if (is_int(args.in_dtype)) return gemm_int(args);
+  if (is_int(args.a.dtype)) return gemm_int(args);
+  const auto traced = [](const GemmArgs& g, const char* path) {
+    if (trace_enabled()) trace_choice(g, path);
+  };
   if (args.K == 0) return gemm_empty_k(args);
-  if (args.N > kSkinnyRows || args.N >= args.M) {
-    if (use_skinny(args)) return gemm_skinny(args);
+  if (use_pairs(args)) {
+    // one definition for any number of rows
+  } else if (args.N > kSkinnyRows || args.N >= args.M) {
+    if (use_skinny(args)) return traced(args, "few rows, streamed"), gemm_skinny(args);
   } else {
     const GemmArgs t = transposed(args);
-    if (use_skinny(t)) return gemm_skinny(t);
+    if (use_skinny(t)) return traced(t, "few columns, streamed"), gemm_skinny(t);
   }
-  const bool swap = args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
+  const bool swap =
+      !use_pairs(args) && args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
   const GemmArgs& g = swap ? transposed(args) : args;
-  if (use_direct(g)) return gemm_direct(g);
-  if (use_columns(g)) return gemm_columns(g);
-  gemm_packed(g, false);
+  if (!use_pairs(g) && use_direct(g)) return traced(g, "small, in place"), gemm_direct(g);
+  if (use_columns(g)) return traced(g, "column chunks"), gemm_columns(g);
+  traced(g, "packed");
+  gemm_packed(g, choose(g), false);
 }
 
 void gemm_batched(const GemmBatchArgs& args) {
@@ -414,11 +590,12 @@ void gemm_batched(const GemmBatchArgs& args) {
   for (int d = 0; d < args.ndim; ++d) count *= args.size[d];
   if (count == 0) return;
   const GemmArgs& first = args.gemm;
-  const int64_t in_size = dtype_size(first.in_dtype), out_size = dtype_size(first.out_dtype);
+  const int64_t a_size = dtype_size(first.a.dtype), b_size = dtype_size(first.b.dtype);
+  const int64_t out_size = dtype_size(first.out_dtype);
   const auto run = [&](int64_t begin, int64_t end) {
     int64_t index[14];
     int64_t rest = begin;
-    int64_t a = 0, b = 0, c = 0, out = 0;
+    int64_t a = 0, b = 0, c = 0, out = 0, residual = 0;
     for (int d = args.ndim - 1; d >= 0; --d) {
       index[d] = rest % args.size[d];
       rest /= args.size[d];
@@ -426,13 +603,20 @@ void gemm_batched(const GemmBatchArgs& args) {
       b += index[d] * args.b_stride[d];
       c += index[d] * args.c_stride[d];
       out += index[d] * args.out_stride[d];
+      residual += index[d] * args.residual_stride[d];
     }
     GemmArgs g = first;
     for (int64_t t = begin; t < end; ++t) {
-      g.a.data = static_cast<const char*>(first.a.data) + a * in_size;
-      g.b.data = static_cast<const char*>(first.b.data) + b * in_size;
+      g.a.data = static_cast<const char*>(first.a.data) + a * a_size;
+      g.b.data = static_cast<const char*>(first.b.data) + b * b_size;
       if (first.epilogue.c)
         g.epilogue.c = static_cast<const char*>(first.epilogue.c) + c * out_size;
+      if (first.epilogue.residual) {
+        g.epilogue.residual =
+            static_cast<const char*>(first.epilogue.residual) + residual * out_size;
+      }
+      if (first.epilogue.pre)
+        g.epilogue.pre = static_cast<char*>(first.epilogue.pre) + out * out_size;
       g.out = static_cast<char*>(first.out) + out * out_size;
       gemm(g);
       for (int d = args.ndim - 1; d >= 0; --d) {
@@ -440,12 +624,14 @@ void gemm_batched(const GemmBatchArgs& args) {
         b += args.b_stride[d];
         c += args.c_stride[d];
         out += args.out_stride[d];
+        residual += args.residual_stride[d];
         if (++index[d] < args.size[d]) break;
         index[d] = 0;
         a -= args.a_stride[d] * args.size[d];
         b -= args.b_stride[d] * args.size[d];
         c -= args.c_stride[d] * args.size[d];
         out -= args.out_stride[d] * args.size[d];
+        residual -= args.residual_stride[d] * args.size[d];
       }
     }
   };
@@ -456,27 +642,56 @@ void gemm_batched(const GemmBatchArgs& args) {
   parallel_for(count, std::max<int64_t>(grain, 1), run);
 }
 
-int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype) {
-  const GemmTile tile = gemm_tile(in_dtype);
-  const int64_t width = side == 0 ? tile.mr : tile.nr;
-  return ceil_div(rows, width) * width * K * acc_bytes(in_dtype);
+void gemm_gated(const GatedGemmArgs& args) {
+  const GemmArgs& g = args.gemm;
+  const int64_t half = g.N / 2, size = dtype_size(g.out_dtype);
+  if (g.M == 0 || half == 0) return;
+  const Workspace sums(g.M * g.N * 4);
+  GemmArgs product = g;
+  product.out_dtype = DType::f32;
+  product.out = sums.data();
+  product.out_row_stride = g.N;
+  product.out_col_stride = 1;
+  gemm(product);
+  const auto offset = [&](const void* p, int64_t i) {
+    return p ? static_cast<char*>(const_cast<void*>(p)) + i * size : nullptr;
+  };
+  parallel_for(g.M, std::max<int64_t>(1, 16 * 1024 / half), [&](int64_t i0, int64_t i1) {
+    GatedArgs e;
+    e.gate = reinterpret_cast<const float*>(sums.data()) + i0 * g.N;
+    e.up = e.gate + half;
+    e.ld = g.N;
+    e.m = i1 - i0;
+    e.n = half;
+    e.bias = args.bias;
+    e.up_bias = offset(args.bias, half);
+    e.activation = args.activation;
+    e.out = offset(g.out, i0 * g.out_row_stride);
+    e.out_row_stride = g.out_row_stride;
+    e.pre_gate = offset(args.pre, i0 * g.N);
+    e.pre_up = offset(args.pre, i0 * g.N + half);
+    e.pre_row_stride = args.pre ? g.N : 0;
+    e.out_dtype = g.out_dtype;
+    gemm_epilogue_kernels().gated(e);
+  });
 }
 
-void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, DType in_dtype,
-                  void* dst) {
-  const GemmTile tile = gemm_tile(in_dtype);
-  const int width = side == 0 ? tile.mr : tile.nr;
-  const int64_t es = acc_bytes(in_dtype), padded = ceil_div(rows, width) * width;
-  for (int64_t pc = 0; pc < K; pc += kGemmKBlock) {
-    const int64_t kc = std::min(kGemmKBlock, K - pc);
-    const int64_t grain = std::max<int64_t>(1, 64 * 1024 / (kc * width));
-    parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
-      const int64_t r0 = q0 * width;
-      pack_operand(src, in_dtype, r0, std::min(q1 * width, rows) - r0, pc, kc, width,
-                   static_cast<char*>(dst) + (pc * padded + r0 * kc) * es);
-    });
-  }
+int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype) {
+  return prepack_bytes(*choose(in_dtype).ukr, side, rows, K);
 }
+
+void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, void* dst) {
+  prepack(*choose(src.dtype).ukr, side, src, rows, K, dst);
+}
+
+const GemmUkernel* gemm_bf16_ukernel() {
+  if (g_bf16_for_test) return g_bf16_for_test;
+  for (size_t i = 0; i + 1 < std::size(kBf16Ukernels); ++i) {
+    if (cpu_has(kBf16Features[i])) return &kBf16Ukernels[i];
+  }
+  return nullptr;
+}
+void gemm_set_bf16_ukernel_for_test(const GemmUkernel* kernel) { g_bf16_for_test = kernel; }
 
 GemmTile gemm_tile(DType acc) {
   const GemmUkernel& u = *choose(acc).ukr;

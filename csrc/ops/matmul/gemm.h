@@ -1,5 +1,4 @@
-// Matrix product driver: out[M,N] = act(alpha * A[M,K] B[K,N] + beta * C), any strides, float
-// dtypes.
+// Matrix product driver: out[M,N] = epilogue(A[M,K] B[K,N]), any strides, float dtypes.
 //
 // Numerics (the definition every path keeps, so that paths may be chosen freely): the sum of an
 // output element runs over k in blocks of kGemmKBlock; inside a block it is one chain of fused
@@ -32,6 +31,14 @@ using GemmPackFn = void (*)(const void* context, int64_t row0, int64_t rows, int
                             int width, void* dst);
 
 // "Row" means M for the left operand and N for the right one: B is described as B^T[N,K].
+// Factors per block of an operand, applied in float32 when its elements are loaded:
+// data[row / row_block * row_stride + k / k_block * k_stride].
+struct GemmBlockScale {
+  const float* data = nullptr;  // null: none
+  int64_t row_stride = 0, k_stride = 0;
+  int64_t row_block = 1, k_block = 128;
+};
+
 struct GemmOperand {
   const void* data = nullptr;
   int64_t row_stride = 0;  // in elements; 0 broadcasts
@@ -39,11 +46,15 @@ struct GemmOperand {
   GemmPackFn pack = nullptr;      // replaces the built-in loader; data and strides are then unused
   const void* context = nullptr;  // its first argument
   const void* packed = nullptr;   // panels made by gemm_prepack; everything else is then unused
+  DType dtype = DType::f32;       // of the elements; the operands may differ, but f64 goes with f64
+  GemmBlockScale scale;           // not with float64
 };
 
-enum class GemmActivation : uint8_t { none, relu };
+enum class GemmActivation : uint8_t { none, relu, gelu, gelu_tanh, silu, tanh, sigmoid };
 
-// Applied once per element after the last k block, before rounding to the output dtype.
+// Applied once per element after the last k block, before the one rounding to the output dtype:
+//   pre = alpha * sum * row_scale[i] * col_scale[j] + beta * c[i][j]
+//   out = act(pre) + residual[i][j]
 struct GemmEpilogue {
   double alpha = 1.0;
   double beta = 0.0;
@@ -51,13 +62,18 @@ struct GemmEpilogue {
   int64_t c_row_stride = 0;
   int64_t c_col_stride = 0;
   GemmActivation activation = GemmActivation::none;
+  const float* row_scale = nullptr;  // null: none. Not with float64
+  const float* col_scale = nullptr;
+  int64_t row_scale_stride = 0, col_scale_stride = 0;
+  const void* residual = nullptr;  // dtype of out; null: none
+  int64_t residual_row_stride = 0, residual_col_stride = 0;
+  void* pre = nullptr;  // takes pre, rounded; strides of out. null: not wanted
 };
 
 struct GemmArgs {
   int64_t M = 0, N = 0, K = 0;
   GemmOperand a, b;
-  DType in_dtype = DType::f32;   // of both operands
-  DType out_dtype = DType::f32;  // f64 if and only if in_dtype is f64
+  DType out_dtype = DType::f32;  // f64 if and only if the operands are
   void* out = nullptr;           // may be epilogue.c itself, with the same strides
   int64_t out_row_stride = 0;
   int64_t out_col_stride = 1;
@@ -73,15 +89,24 @@ struct GemmBatchArgs {
   GemmArgs gemm;  // pointers of batch index 0
   int ndim = 0;   // up to 14 batch dimensions, outermost first
   int64_t size[14];
-  int64_t a_stride[14], b_stride[14], c_stride[14], out_stride[14];
+  int64_t a_stride[14], b_stride[14], c_stride[14], out_stride[14], residual_stride[14];
 };
 void gemm_batched(const GemmBatchArgs& args);
+
+// Gated product: b has 2 N rows, the gates before the factors; out[M, N] = act(a b_gate^T + bias) *
+// (a b_up^T + up_bias). The sums of both halves pass through float32 memory. Out rows are dense.
+struct GatedGemmArgs {
+  GemmArgs gemm;  // out and epilogue unused but out_row_stride and out; N counts both halves
+  const void* bias = nullptr;  // [2 N] of out_dtype
+  GemmActivation activation = GemmActivation::silu;
+  void* pre = nullptr;  // [M, 2 N] dense: the sums with bias, rounded; null: not wanted
+};
+void gemm_gated(const GatedGemmArgs& args);
 
 // Panels of an operand for repeated use. `side` 0 packs a left operand (width mr), 1 a right one
 // (nr). The layout belongs to the ISA level in force: repack when isa_level() has changed.
 int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype);
-void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, DType in_dtype,
-                  void* dst);
+void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, void* dst);
 
 // Register tile of the micro-kernel in use for an accumulation dtype (f32, f64).
 struct GemmTile {

@@ -47,12 +47,12 @@ __global__ void __launch_bounds__(256) gemm_any(GemmBatchArgs p, int in_item, in
       ta[row + r][col] =
           m < g.M && k < g.K
               ? load_element<M>(a + (oa + m * g.a.row_stride + k * g.a.k_stride) * in_item,
-                                g.in_dtype)
+                                g.a.dtype)
               : M(0);
       tb[row + r][col] =
           n < g.N && k < g.K
               ? load_element<M>(b + (ob + n * g.b.row_stride + k * g.b.k_stride) * in_item,
-                                g.in_dtype)
+                                g.a.dtype)
               : M(0);
     }
     __syncthreads();
@@ -103,7 +103,7 @@ void run(const GemmBatchArgs& p) {
         part.c_stride[d - 1] = p.c_stride[d];
         part.out_stride[d - 1] = p.out_stride[d];
       }
-      const int in = item_of(p.gemm.in_dtype), out = item_of(p.gemm.out_dtype);
+      const int in = item_of(p.gemm.a.dtype), out = item_of(p.gemm.out_dtype);
       part.gemm.a.data = static_cast<const char*>(p.gemm.a.data) + i * p.a_stride[0] * in;
       part.gemm.b.data = static_cast<const char*>(p.gemm.b.data) + i * p.b_stride[0] * in;
       part.gemm.out = static_cast<char*>(p.gemm.out) + i * p.out_stride[0] * out;
@@ -116,7 +116,7 @@ void run(const GemmBatchArgs& p) {
   }
   for (int64_t n0 = 0; n0 < p.gemm.N; n0 += kMaxColumns) {
     GemmBatchArgs part = p;
-    const int in = item_of(p.gemm.in_dtype), out = item_of(p.gemm.out_dtype);
+    const int in = item_of(p.gemm.a.dtype), out = item_of(p.gemm.out_dtype);
     part.gemm.N = p.gemm.N - n0 < kMaxColumns ? p.gemm.N - n0 : kMaxColumns;
     part.gemm.b.data = static_cast<const char*>(p.gemm.b.data) + n0 * p.gemm.b.row_stride * in;
     part.gemm.out = static_cast<char*>(p.gemm.out) + n0 * p.gemm.out_col_stride * out;
@@ -132,7 +132,7 @@ void run(const GemmBatchArgs& p) {
 
 void gemm(const GemmBatchArgs& p) {
   if (gemm_fast(p)) return;
-  const DType t = p.gemm.in_dtype;
+  const DType t = p.gemm.a.dtype;
   if (t == DType::f64) return run<double>(p);
   if (t <= DType::f8e5m2) return run<float>(p);
   run<int64_t>(p);

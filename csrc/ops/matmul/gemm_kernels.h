@@ -19,9 +19,11 @@ struct GemmPackArgs {
   int width;
   void* dst;
   int64_t panel_stride;
+  GemmBlockScale scale;  // of the whole operand; float formats below float64 only
+  int64_t row0, k0;      // place of (0, 0) in it
 };
 
-// out[i][j] = act(alpha * acc[i][j] + beta * c[i][j]) on an m x n tile.
+// The epilogue (gemm.h) on an m x n tile.
 struct GemmEpilogueArgs {
   const void* acc;  // row stride ld, unit columns; may be out
   int64_t ld;
@@ -29,7 +31,22 @@ struct GemmEpilogueArgs {
   void* out;
   int64_t out_row_stride, out_col_stride;
   DType out_dtype;
-  GemmEpilogue epilogue;  // c points at the element of (0, 0)
+  GemmEpilogue epilogue;  // its pointers point at the element of (0, 0)
+};
+
+// out[i][j] = act(gate[i][j] + bias[j]) * (up[i][j] + up_bias[j]), one rounding; `pre` takes the
+// two factors before the activation, rounded. All rows are dense.
+struct GatedArgs {
+  const float *gate, *up;
+  int64_t ld;
+  int64_t m, n;
+  const void *bias, *up_bias;  // out_dtype or null
+  GemmActivation activation;
+  void* out;
+  int64_t out_row_stride;
+  void *pre_gate, *pre_up;  // null: not wanted
+  int64_t pre_row_stride;
+  DType out_dtype;  // not f64
 };
 
 // out[m][n] = sum_k a[m][k] b[k][n] in wrapping integer arithmetic, rows [m0, m1).
@@ -45,15 +62,19 @@ struct IntGemmArgs {
   int64_t m0, m1;
 };
 
-// acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows M <= kSkinnyRows, columns [0, N).
-// Either w_ks == 1 (a linear weight: n across lanes by transposing in registers) or w_ns == 1.
+// acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows M <= kSkinnyRows, columns [0, N),
+// K > 0. Either w_ks == 1 (a linear weight: n across lanes by transposing in registers) or
+// w_ns == 1 (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
-  const void* x;  // row stride x_rs, k stride x_ks
+  const void* x;  // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks
   int64_t x_rs, x_ks;
   const void* w;
+  DType w_dtype;
   int64_t w_ns, w_ks;
-  void* acc;  // row stride ld
+  GemmBlockScale scale;  // of w; k_block a multiple of 16
+  int64_t row0;          // place of column 0 in it
+  void* acc;             // row stride ld
   int64_t ld;
   void* work;  // M * N elements, only for w_ns == 1 and K > kGemmKBlock
 };
@@ -75,12 +96,17 @@ inline constexpr int64_t kDotBlock = 4096;
 
 struct GemmKernels {
   void (*pack)(const GemmPackArgs&);
-  void (*epilogue)(const GemmEpilogueArgs&);
+  void (*pack_pairs)(const GemmPackArgs&, bool right);  // gemm_pairs.h
   void (*int_gemm)(const IntGemmArgs&);
-  void (*skinny_f32)(const SkinnyArgs&);
-  void (*skinny_f64)(const SkinnyArgs&);
+  void (*skinny)(const SkinnyArgs&);
   void (*dot)(const DotArgs&);
 };
 TERCEL_KERNEL_TABLE(GemmKernels, gemm_kernels)
+
+struct GemmEpilogueKernels {
+  void (*epilogue)(const GemmEpilogueArgs&);
+  void (*gated)(const GatedArgs&);
+};
+TERCEL_KERNEL_TABLE(GemmEpilogueKernels, gemm_epilogue_kernels)
 
 }  // namespace tercel

@@ -214,31 +214,32 @@ extern template bool try_mma<int8_t, float>(const GemmBatchArgs&, const GemmPlan
 inline bool gemm_fast(const GemmBatchArgs& args, const GemmExtras& extras) {
   const GemmArgs& g = args.gemm;
   if (g.M == 0 || g.N == 0) return true;
+  if (g.a.dtype != g.b.dtype) return false;
   const GemmPlan plan = plan_of(args, extras);
   const bool plain = plan.out.alpha == 1.0 && plan.out.beta == 0.0 && !plan.out.bias &&
                      plan.out.activation == Activation::none;
-  if (g.in_dtype == DType::bf16 && g.out_dtype == DType::bf16) {
+  if (g.a.dtype == DType::bf16 && g.out_dtype == DType::bf16) {
     return try_gemv<bf16>(args, plan) || try_wgmma<bf16>(args, plan) ||
            try_mma<bf16, bf16>(args, plan);
   }
-  if (g.in_dtype == DType::f16 && g.out_dtype == DType::f16) {
+  if (g.a.dtype == DType::f16 && g.out_dtype == DType::f16) {
     return try_gemv<f16>(args, plan) || try_wgmma<f16>(args, plan) ||
            try_mma<f16, f16>(args, plan);
   }
-  if (g.in_dtype == DType::f32 && g.out_dtype == DType::f32) {
+  if (g.a.dtype == DType::f32 && g.out_dtype == DType::f32) {
     if (extras.allow_tf32 && try_mma<float, float>(args, plan)) return true;
     launch_simt<float>(args, plan);
     return true;
   }
-  if (g.in_dtype == DType::f64 && g.out_dtype == DType::f64) {
+  if (g.a.dtype == DType::f64 && g.out_dtype == DType::f64) {
     launch_simt<double>(args, plan);
     return true;
   }
-  if (g.in_dtype == DType::i8 && plain) {
+  if (g.a.dtype == DType::i8 && plain) {
     if (g.out_dtype == DType::i32) return try_mma<int8_t, int32_t>(args, plan);
     if (g.out_dtype == DType::i8) return try_mma<int8_t, int8_t>(args, plan);
   }
-  if (g.in_dtype == DType::i8 && g.out_dtype == DType::f32) return try_mma<int8_t, float>(args, plan);
+  if (g.a.dtype == DType::i8 && g.out_dtype == DType::f32) return try_mma<int8_t, float>(args, plan);
   return false;
 }
 #endif

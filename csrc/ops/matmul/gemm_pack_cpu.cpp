@@ -1,12 +1,13 @@
-// Packing of operands into panels, with conversion to the accumulation dtype, and the epilogue.
+// Packing of operands into panels, with conversion to the accumulation dtype.
 //
 // Three source layouts: rows contiguous (copy), k contiguous (transpose in registers), anything
 // else (element by element). In the first two the source is read in whole cache lines.
 #include "ops/matmul/dot_cpu.h"
 #include "ops/matmul/gemm_int.h"
 #include "ops/matmul/gemm_kernels.h"
+#include "ops/matmul/gemm_pairs.h"
 #include "ops/matmul/gemm_skinny.h"
-#include "ops/matmul/transpose_simd.h"
+#include "ops/matmul/load_simd.h"
 
 namespace tercel {
 namespace {
@@ -29,10 +30,38 @@ void pack_strided(const GemmPackArgs& g) {
   }
 }
 
+// One row of one element per k: a plain conversion.
+template <class S, class T>
+void pack_rows(const GemmPackArgs& g) {
+  constexpr int L = TransposeTraits<T>::kLanes;
+  for (int64_t r = 0; r < g.rows; ++r) {
+    const S* in = static_cast<const S*>(g.src) + r * g.row_stride;
+    T* out = static_cast<T*>(g.dst) + r * g.panel_stride;
+    int64_t p = 0;
+    for (; p + L <= g.kc; p += L) store(out + p, load_lanes(in + p));
+    for (; p < g.kc; ++p) out[p] = static_cast<T>(in[p]);
+  }
+}
+
+// w elements of one k step; `spare`: a whole register may be read at the end.
+template <class S, class T, int W>
+TERCEL_INLINE void pack_step(const S* in, T* out, int w, bool spare) {
+  if constexpr (sizeof(S) == sizeof(T)) {
+#pragma GCC ivdep
+    for (int i = 0; i < w; ++i) out[i] = in[i];
+  } else {
+    constexpr int L = TransposeTraits<T>::kLanes;
+    int i = 0;
+    for (; i + L <= w; i += L) store(out + i, load_lanes(in + i));
+    if (i < w) store(out + i, spare ? load_lanes(in + i) : load_lanes(in + i, w - i), w - i);
+  }
+}
+
 // Rows contiguous. Eight k at a time over all panels: the source is read along its rows, the panels
 // are written in runs.
 template <class S, class T, int W>
 TERCEL_INLINE void pack_copy_width(const GemmPackArgs& g, int width) {
+  constexpr int L = TransposeTraits<T>::kLanes;
   const S* src = static_cast<const S*>(g.src);
   T* dst = static_cast<T*>(g.dst);
   const int w = W > 0 ? W : width;
@@ -42,20 +71,25 @@ TERCEL_INLINE void pack_copy_width(const GemmPackArgs& g, int width) {
     for (int64_t q = 0; q < full; ++q) {
       T* out = dst + q * g.panel_stride + p0 * w;
       const S* in = src + q * w + p0 * g.k_stride;
+      const bool spare = q * w + (w + L - 1) / L * L <= g.rows;
       for (int64_t p = p0; p < p1; ++p) {
-#pragma GCC ivdep
-        for (int i = 0; i < w; ++i) out[i] = static_cast<T>(in[i]);
+        pack_step<S, T, W>(in, out, w, spare);
         out += w;
         in += g.k_stride;
       }
     }
   }
-  if (full * w < g.rows) {
-    GemmPackArgs rest = g;
-    rest.src = src + full * w;
-    rest.dst = dst + full * g.panel_stride;
-    rest.rows = g.rows - full * w;
-    pack_strided<S, T>(rest);
+  const int rest = static_cast<int>(g.rows - full * w);
+  if (rest == 0) return;
+  const S* in = src + full * w;
+  T* out = dst + full * g.panel_stride;
+  for (int64_t p = 0; p < g.kc; ++p) {
+    for (int i = 0; i < w; i += L) {
+      const int have = rest - i < 0 ? 0 : rest - i < L ? rest - i : L;
+      store(out + i, load_lanes(in + (have > 0 ? i : 0), have), w - i < L ? w - i : L);
+    }
+    out += w;
+    in += g.k_stride;
   }
 }
 
@@ -79,53 +113,79 @@ void pack_copy(const GemmPackArgs& g) {
 
 // k contiguous. A panel of `width` rows is covered by squares of kLanes rows; when width is not a
 // multiple the last square starts at width - kLanes (its first rows are written twice, with the
-// same values).
-template <class T>
+// same values), and a square wider than the panel reads rows of the next one, where it exists.
+template <class S, class T>
 void pack_transpose(const GemmPackArgs& g) {
   using Traits = TransposeTraits<T>;
   constexpr int L = Traits::kLanes;
-  const T* src = static_cast<const T*>(g.src);
+  const S* src = static_cast<const S*>(g.src);
   const int w = g.width;
-  const int64_t full = g.rows / w;
-  for (int64_t q = 0; q < full; ++q) {
-    T* panel = static_cast<T*>(g.dst) + q * g.panel_stride;
-    const T* rows = src + q * w * g.row_stride;
-    // A square wider than the panel reads rows of the next panel, which must exist.
-    const int64_t k_fast = w >= L || q * w + L <= g.rows ? g.kc / L * L : 0;
+  for (int64_t r0 = 0; r0 < g.rows; r0 += w) {
+    T* panel = static_cast<T*>(g.dst) + r0 / w * g.panel_stride;
     for (int i = 0; i < w; i += L) {
-      const int at = i + L <= w ? i : (w >= L ? w - L : 0);
-      for (int64_t p = 0; p < k_fast; p += L) {
+      const int at = i + L <= w || w < L ? i : w - L;
+      const int lanes = w - at < L ? w - at : L;
+      const int64_t left = g.rows - r0 - at;
+      const int have = left < 0 ? 0 : left < L ? static_cast<int>(left) : L;
+      const S* in = src + (r0 + (have > 0 ? at : 0)) * g.row_stride;
+      for (int64_t p = 0; p < g.kc; p += L) {
+        const int cols = g.kc - p < L ? static_cast<int>(g.kc - p) : L;
         typename Traits::Reg t[L];
-        transpose(rows + at * g.row_stride + p, g.row_stride, t);
         T* out = panel + p * w + at;
-        if (w >= L) {
+        if (have < L || cols < L) {
+          transpose_part(in + p, g.row_stride, have, cols, t);
+          for (int j = 0; j < cols; ++j) store(out + j * w, t[j], lanes);
+          continue;
+        }
+        transpose(in + p, g.row_stride, t);
+        if (lanes == L) {
 #pragma GCC unroll 16
           for (int j = 0; j < L; ++j) store(out + j * w, t[j]);
         } else {
 #pragma GCC unroll 16
-          for (int j = 0; j < L; ++j) store(out + j * w, t[j], w);
+          for (int j = 0; j < L; ++j) store(out + j * w, t[j], lanes);
         }
       }
     }
-    for (int64_t p = k_fast; p < g.kc; ++p) {
-      for (int i = 0; i < w; ++i) panel[p * w + i] = rows[i * g.row_stride + p];
-    }
   }
-  if (full * w < g.rows) {
-    GemmPackArgs rest = g;
-    rest.src = src + full * w * g.row_stride;
-    rest.dst = static_cast<T*>(g.dst) + full * g.panel_stride;
-    rest.rows = g.rows - full * w;
-    pack_strided<T, T>(rest);
+}
+
+// One scale per row and block of k: the packed value is rounded once more, to float32.
+void scale_panels(const GemmPackArgs& g) {
+  const GemmBlockScale& s = g.scale;
+  float* dst = static_cast<float*>(g.dst);
+  const int w = g.width;
+  for (int64_t r0 = 0; r0 < g.rows; r0 += w) {
+    float* panel = dst + r0 / w * g.panel_stride;
+    const int rows = g.rows - r0 < w ? static_cast<int>(g.rows - r0) : w;
+    float factor[64] = {};
+    for (int64_t p = 0; p < g.kc;) {
+      const int64_t block = (g.k0 + p) / s.k_block;
+      const int64_t end = (block + 1) * s.k_block - g.k0;
+      const int64_t p1 = end < g.kc ? end : g.kc;
+      for (int i = 0; i < rows; ++i) {
+        factor[i] = s.data[(g.row0 + r0 + i) / s.row_block * s.row_stride + block * s.k_stride];
+      }
+      if (w == 1) {
+#pragma GCC ivdep
+        for (int64_t q = p; q < p1; ++q) panel[q] *= factor[0];
+      } else {
+        for (int64_t q = p; q < p1; ++q) {
+#pragma GCC ivdep
+          for (int i = 0; i < w; ++i) panel[q * w + i] *= factor[i];
+        }
+      }
+      p = p1;
+    }
   }
 }
 
 template <class S, class T>
 void pack_as(const GemmPackArgs& g) {
+  if (g.width == 1 && g.k_stride == 1) return pack_rows<S, T>(g);
+  if (g.width == 1) return pack_strided<S, T>(g);
   if (g.row_stride == 1) return pack_copy<S, T>(g);
-  if constexpr (sizeof(S) == sizeof(T)) {
-    if (g.k_stride == 1 && g.kc >= TransposeTraits<T>::kLanes) return pack_transpose<T>(g);
-  }
+  if (g.k_stride == 1) return pack_transpose<S, T>(g);
   pack_strided<S, T>(g);
 }
 
@@ -134,97 +194,30 @@ void pack(const GemmPackArgs& g) {
     case DType::f64:
       return pack_as<double, double>(g);
     case DType::f32:
-      return pack_as<float, float>(g);
+      pack_as<float, float>(g);
+      break;
     case DType::f16:
-      return pack_as<f16, float>(g);
+      pack_as<f16, float>(g);
+      break;
     case DType::bf16:
-      return pack_as<bf16, float>(g);
+      pack_as<bf16, float>(g);
+      break;
     case DType::f8e4m3:
-      return pack_as<f8e4m3, float>(g);
+      pack_as<f8e4m3, float>(g);
+      break;
     case DType::f8e5m2:
-      return pack_as<f8e5m2, float>(g);
+      pack_as<f8e5m2, float>(g);
+      break;
     default:
       return;
   }
-}
-
-template <class T>
-TERCEL_INLINE T fma_acc(T a, T b, T c) {
-#if defined(__FMA__) || defined(__aarch64__)
-  if constexpr (sizeof(T) == 4) return __builtin_fmaf(a, b, c);
-  return __builtin_fma(a, b, c);
-#else
-  return a * b + c;
-#endif
-}
-
-// One row of the tile; the strides are template constants in the common cases so that it
-// vectorises.
-template <class T, class O, bool HAS_C, bool RELU>
-TERCEL_INLINE void epilogue_row(const T* acc, O* out, int64_t out_cs, const O* c, int64_t c_cs,
-                                int64_t n, T alpha, T beta) {
-#pragma GCC ivdep
-  for (int64_t j = 0; j < n; ++j) {
-    T v = alpha * acc[j];
-    if (HAS_C) v = fma_acc<T>(beta, static_cast<T>(c[j * c_cs]), v);
-    if (RELU) v = v < T(0) ? T(0) : v;
-    out[j * out_cs] = static_cast<O>(v);
-  }
-}
-
-template <class T, class O, bool HAS_C, bool RELU>
-void epilogue_tile(const GemmEpilogueArgs& e) {
-  const T alpha = static_cast<T>(e.epilogue.alpha);
-  const T beta = static_cast<T>(e.epilogue.beta);
-  const int64_t c_cs = e.epilogue.c_col_stride;
-  for (int64_t i = 0; i < e.m; ++i) {
-    const T* acc = static_cast<const T*>(e.acc) + i * e.ld;
-    O* out = static_cast<O*>(e.out) + i * e.out_row_stride;
-    const O* c =
-        HAS_C ? static_cast<const O*>(e.epilogue.c) + i * e.epilogue.c_row_stride : nullptr;
-    if (e.out_col_stride == 1 && c_cs == 1) {
-      epilogue_row<T, O, HAS_C, RELU>(acc, out, 1, c, 1, e.n, alpha, beta);
-    } else if (e.out_col_stride == 1 && c_cs == 0) {
-      epilogue_row<T, O, HAS_C, RELU>(acc, out, 1, c, 0, e.n, alpha, beta);
-    } else {
-      epilogue_row<T, O, HAS_C, RELU>(acc, out, e.out_col_stride, c, c_cs, e.n, alpha, beta);
-    }
-  }
-}
-
-template <class T, class O>
-void epilogue_as(const GemmEpilogueArgs& e) {
-  const bool relu = e.epilogue.activation == GemmActivation::relu;
-  if (e.epilogue.beta != 0.0) {
-    return relu ? epilogue_tile<T, O, true, true>(e) : epilogue_tile<T, O, true, false>(e);
-  }
-  return relu ? epilogue_tile<T, O, false, true>(e) : epilogue_tile<T, O, false, false>(e);
-}
-
-void epilogue(const GemmEpilogueArgs& e) {
-  switch (e.out_dtype) {
-    case DType::f64:
-      return epilogue_as<double, double>(e);
-    case DType::f32:
-      return epilogue_as<float, float>(e);
-    case DType::f16:
-      return epilogue_as<float, f16>(e);
-    case DType::bf16:
-      return epilogue_as<float, bf16>(e);
-    case DType::f8e4m3:
-      return epilogue_as<float, f8e4m3>(e);
-    case DType::f8e5m2:
-      return epilogue_as<float, f8e5m2>(e);
-    default:
-      return;
-  }
+  if (g.scale.data) scale_panels(g);
 }
 
 }  // namespace
 
 namespace TERCEL_LEVEL {
-extern const GemmKernels gemm_kernels = {pack,          epilogue,       int_gemm,
-                                         skinny<float>, skinny<double>, dot};
+extern const GemmKernels gemm_kernels = {pack, pack_pairs, int_gemm, skinny, dot};
 }
 
 }  // namespace tercel

@@ -2,13 +2,14 @@
 // once.
 //
 // Both variants keep the blocked order of gemm.h with n across lanes and k sequential.
-//   w_ks == 1 (linear weight [N, K]): squares of w are transposed in registers; one register of
-//   sums per row of x. Shuffles and fma of a 1 KB square cost about 60 cycles, under its DRAM time.
+//   w_ks == 1 (linear weight [N, K]): squares of w are transposed in registers and converted there;
+//   one register of sums per row of x. A square of float32 (1 KB) costs about 60 cycles of
+//   shuffles, of float8 (256 B) about 50: under its DRAM time.
 //   w_ns == 1 (w is [K, N]): eight rows of w at a time update the sums, which stay in L1.
 #pragma once
 
 #include "ops/matmul/gemm_kernels.h"
-#include "ops/matmul/transpose_simd.h"
+#include "ops/matmul/load_simd.h"
 
 namespace tercel {
 namespace {
@@ -32,6 +33,7 @@ TERCEL_INLINE __m512d mul_add(double a, __m512d b, __m512d c) {
 }
 TERCEL_INLINE __m512 plus(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
 TERCEL_INLINE __m512d plus(__m512d a, __m512d b) { return _mm512_add_pd(a, b); }
+TERCEL_INLINE __m512 times(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
 #elif defined(TERCEL_LEVEL_AVX2)
 TERCEL_INLINE __m256 mul_add(float a, __m256 b, __m256 c) {
   return _mm256_fmadd_ps(_mm256_set1_ps(a), b, c);
@@ -41,6 +43,7 @@ TERCEL_INLINE __m256d mul_add(double a, __m256d b, __m256d c) {
 }
 TERCEL_INLINE __m256 plus(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
 TERCEL_INLINE __m256d plus(__m256d a, __m256d b) { return _mm256_add_pd(a, b); }
+TERCEL_INLINE __m256 times(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
 #else
 template <class T, class R>
 TERCEL_INLINE R mul_add(T a, const R& b, const R& c) {
@@ -54,143 +57,197 @@ TERCEL_INLINE R plus(const R& a, const R& b) {
   for (int i = 0; i < 4; ++i) r.v[i] = a.v[i] + b.v[i];
   return r;
 }
+template <class R>
+TERCEL_INLINE R times(const R& a, const R& b) {
+  R r;
+  for (int i = 0; i < 4; ++i) r.v[i] = a.v[i] * b.v[i];
+  return r;
+}
 #endif
 
-// Element by element, for what the vector loops leave over.
-template <class T>
-void skinny_scalar(const SkinnyArgs& g, int64_t n0, int64_t n1) {
-  const T* x = static_cast<const T*>(g.x);
-  const T* w = static_cast<const T*>(g.w);
-  for (int64_t m = 0; m < g.M; ++m) {
-    for (int64_t n = n0; n < n1; ++n) {
-      T total = T(0);
-      for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
-        const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-        T sum = T(0);
-        for (int64_t k = k0; k < k1; ++k) {
-          sum = skinny_fma<T>(x[m * g.x_rs + k * g.x_ks], w[n * g.w_ns + k * g.w_ks], sum);
-        }
-        total = k0 == 0 ? sum : total + sum;
-      }
-      static_cast<T*>(g.acc)[m * g.ld + n] = total;
-    }
-  }
-}
-
-// Columns [n0, n0 + L) with w_ks == 1 and ROWS rows of x.
-template <class T, int ROWS>
-TERCEL_INLINE void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
+// Columns [n0, n0 + lanes) with w_ks == 1 and ROWS rows of x.
+template <class S, int ROWS>
+struct SkinnySquare {
+  using T = acc_t<S>;
   using Traits = TransposeTraits<T>;
   using Reg = typename Traits::Reg;
-  constexpr int L = Traits::kLanes;
+  static constexpr int L = Traits::kLanes;
   // L streams are more than the hardware prefetcher likes to follow.
-  constexpr int64_t kAhead = 256 / sizeof(T);
-  const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
-  const T* w = static_cast<const T*>(g.w) + n0 * g.w_ns;
-  T* out = static_cast<T*>(g.acc) + m0 * g.ld + n0;
-  Reg total[ROWS] = {};
-  for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
-    const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-    Reg sum[ROWS];
-#pragma GCC unroll 16
-    for (int m = 0; m < ROWS; ++m) sum[m] = Reg{};
-    int64_t k = k0;
-    for (; k + L <= k1; k += L) {
-      if (m0 == 0) {
-        for (int i = 0; i < L; ++i) __builtin_prefetch(w + i * g.w_ns + k + kAhead);
-      }
-      Reg t[L];
+  static constexpr int64_t kAhead = 256 / sizeof(S);
+  static constexpr int64_t kLine = 64 / sizeof(S);
+
+  const SkinnyArgs& g;
+  const T* x;
+  const S* w;
+  int64_t n0;
+  int lanes;   // L, or fewer at the end
+  bool first;  // of the row groups: it brings w into the caches
+  Reg total[ROWS], sum[ROWS];
+  alignas(64) T factor[L];  // block scales of the columns
+
+  TERCEL_INLINE void step(int64_t k, int cols) {
+    if (first && lanes == L && k % kLine == 0) {
+      for (int i = 0; i < L; ++i) __builtin_prefetch(w + i * g.w_ns + k + kAhead);
+    }
+    Reg t[L];
+    if (cols == L && lanes == L) {
       transpose(w + k, g.w_ns, t);
+    } else {
+      transpose_part(w + k, g.w_ns, lanes, cols, t);
+    }
+    if constexpr (sizeof(T) == 4) {
+      const GemmBlockScale& s = g.scale;
+      if (s.data) {
+        if (k % s.k_block == 0) {
+          for (int i = 0; i < lanes; ++i) {
+            factor[i] =
+                s.data[(g.row0 + n0 + i) / s.row_block * s.row_stride + k / s.k_block * s.k_stride];
+          }
+        }
+        for (int j = 0; j < cols; ++j) t[j] = times(t[j], load_lanes(factor));
+      }
+    }
 #pragma GCC unroll 16
-      for (int m = 0; m < ROWS; ++m) {
-        const T* xm = x + m * g.x_rs + k * g.x_ks;
+    for (int m = 0; m < ROWS; ++m) {
+      const T* xm = x + m * g.x_rs + k * g.x_ks;
+      if (cols == L) {
 #pragma GCC unroll 16
         for (int j = 0; j < L; ++j) sum[m] = mul_add(xm[j * g.x_ks], t[j], sum[m]);
+      } else {
+        for (int j = 0; j < cols; ++j) sum[m] = mul_add(xm[j * g.x_ks], t[j], sum[m]);
       }
     }
-    for (; k < k1; ++k) {
-      alignas(64) T column[L];
-      for (int i = 0; i < L; ++i) column[i] = w[i * g.w_ns + k];
-      Reg t;
-      __builtin_memcpy(&t, column, sizeof(t));
-      for (int m = 0; m < ROWS; ++m) sum[m] = mul_add(x[m * g.x_rs + k * g.x_ks], t, sum[m]);
+  }
+  TERCEL_INLINE void begin_block() {
+#pragma GCC unroll 16
+    for (int m = 0; m < ROWS; ++m) sum[m] = Reg{};
+  }
+  TERCEL_INLINE void end_block(bool fresh) {
+#pragma GCC unroll 16
+    for (int m = 0; m < ROWS; ++m) total[m] = fresh ? sum[m] : plus(total[m], sum[m]);
+  }
+  TERCEL_INLINE void finish(int64_t m0) {
+    T* out = static_cast<T*>(g.acc) + m0 * g.ld + n0;
+#pragma GCC unroll 16
+    for (int m = 0; m < ROWS; ++m) {
+      lanes == L ? store(out + m * g.ld, total[m]) : store(out + m * g.ld, total[m], lanes);
     }
-#pragma GCC unroll 16
-    for (int m = 0; m < ROWS; ++m) total[m] = k0 == 0 ? sum[m] : plus(total[m], sum[m]);
   }
-#pragma GCC unroll 16
-  for (int m = 0; m < ROWS; ++m) store(out + m * g.ld, total[m]);
+};
+
+// SQUARES groups of columns side by side: their chains of fused multiply-adds overlap.
+template <class S, int ROWS, int SQUARES>
+void skinny_squares(const SkinnyArgs& g, int64_t m0, int64_t n0) {
+  using Square = SkinnySquare<S, ROWS>;
+  using T = acc_t<S>;
+  constexpr int L = Square::L;
+  const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
+  const S* w = static_cast<const S*>(g.w);
+  const auto at = [&](int64_t n) {
+    const int lanes = g.N - n < L ? static_cast<int>(g.N - n) : L;
+    return Square{g, x, w + n * g.w_ns, n, lanes, m0 == 0, {}, {}, {}};
+  };
+  Square a = at(n0), b = at(SQUARES > 1 ? n0 + L : n0);
+  for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
+    const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
+    a.begin_block();
+    if (SQUARES > 1) b.begin_block();
+    int64_t k = k0;
+    for (; k + L <= k1; k += L) {
+      a.step(k, L);
+      if (SQUARES > 1) b.step(k, L);
+    }
+    if (k < k1) {
+      a.step(k, static_cast<int>(k1 - k));
+      if (SQUARES > 1) b.step(k, static_cast<int>(k1 - k));
+    }
+    a.end_block(k0 == 0);
+    if (SQUARES > 1) b.end_block(k0 == 0);
+  }
+  a.finish(m0);
+  if (SQUARES > 1) b.finish(m0);
 }
 
-template <class T>
+template <class S>
 void skinny_transposed(const SkinnyArgs& g) {
-  constexpr int L = TransposeTraits<T>::kLanes;
-  if (g.N < L || g.K == 0) return skinny_scalar<T>(g, 0, g.N);
-  for (int64_t n = 0; n < g.N; n += L) {
-    const int64_t at = n + L <= g.N ? n : g.N - L;  // the last square may overlap: same bits
+  constexpr int L = TransposeTraits<acc_t<S>>::kLanes;
+  int64_t n = 0;
+  for (; n + 2 * L <= g.N; n += 2 * L) {
     int64_t m = 0;
-    for (; m + 4 <= g.M; m += 4) skinny_square<T, 4>(g, m, at);
-    for (; m + 2 <= g.M; m += 2) skinny_square<T, 2>(g, m, at);
-    if (m < g.M) skinny_square<T, 1>(g, m, at);
+    for (; m + 4 <= g.M; m += 4) {
+      skinny_squares<S, 4, 1>(g, m, n);
+      skinny_squares<S, 4, 1>(g, m, n + L);
+    }
+    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 2>(g, m, n);
+    if (m < g.M) skinny_squares<S, 1, 2>(g, m, n);
+  }
+  for (; n < g.N; n += L) {
+    int64_t m = 0;
+    for (; m + 4 <= g.M; m += 4) skinny_squares<S, 4, 1>(g, m, n);
+    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 1>(g, m, n);
+    if (m < g.M) skinny_squares<S, 1, 1>(g, m, n);
   }
 }
 
-// sums[m][0..n) += x[m][k..k+8) * w[k..k+8)[0..n); `fresh`: the sums start at zero.
-template <class T>
-TERCEL_INLINE void skinny_rows8(const T* x, int64_t x_ks, const T* w, int64_t w_ks, T* sums,
-                                int64_t n, bool fresh) {
-  const T x0 = x[0], x1 = x[x_ks], x2 = x[2 * x_ks], x3 = x[3 * x_ks];
-  const T x4 = x[4 * x_ks], x5 = x[5 * x_ks], x6 = x[6 * x_ks], x7 = x[7 * x_ks];
-  const T *w1 = w + w_ks, *w2 = w + 2 * w_ks, *w3 = w + 3 * w_ks, *w4 = w + 4 * w_ks;
-  const T *w5 = w + 5 * w_ks, *w6 = w + 6 * w_ks, *w7 = w + 7 * w_ks;
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) {
-    T s = fresh ? T(0) : sums[i];
-    s = skinny_fma<T>(x0, w[i], s);
-    s = skinny_fma<T>(x1, w1[i], s);
-    s = skinny_fma<T>(x2, w2[i], s);
-    s = skinny_fma<T>(x3, w3[i], s);
-    s = skinny_fma<T>(x4, w4[i], s);
-    s = skinny_fma<T>(x5, w5[i], s);
-    s = skinny_fma<T>(x6, w6[i], s);
-    s = skinny_fma<T>(x7, w7[i], s);
-    sums[i] = s;
+// sums[m][0..n) += x[m][k..k+STEPS) w[k..k+STEPS)[0..n); `fresh`: the sums start at zero.
+template <class S, int STEPS, bool PART>
+TERCEL_INLINE void skinny_rows(const SkinnyArgs& g, const S* w, int64_t k, acc_t<S>* sums,
+                               int64_t ld, int64_t i, int n, bool fresh) {
+  using T = acc_t<S>;
+  using Reg = typename TransposeTraits<T>::Reg;
+  const T* x = static_cast<const T*>(g.x) + k * g.x_ks;
+  Reg t[STEPS];
+#pragma GCC unroll 8
+  for (int r = 0; r < STEPS; ++r) {
+    const S* p = w + (k + r) * g.w_ks + i;
+    t[r] = PART ? load_lanes(p, n) : load_lanes(p);
+  }
+  for (int64_t m = 0; m < g.M; ++m) {
+    T* at = sums + m * ld + i;
+    Reg s = fresh ? Reg{} : PART ? load_lanes(at, n) : load_lanes(at);
+#pragma GCC unroll 8
+    for (int r = 0; r < STEPS; ++r) s = mul_add(x[m * g.x_rs + r * g.x_ks], t[r], s);
+    if (PART) {
+      store(at, s, n);
+    } else {
+      store(at, s);
+    }
   }
 }
 
-template <class T>
+template <class S>
 void skinny_streamed(const SkinnyArgs& g) {
-  const T* x = static_cast<const T*>(g.x);
-  constexpr int64_t kLine = 64 / sizeof(T);
+  using T = acc_t<S>;
+  constexpr int L = TransposeTraits<T>::kLanes;
+  constexpr int64_t kLine = 64 / sizeof(S);
   // Sums of a column chunk stay in half of L1.
   int64_t chunk = 16384 / static_cast<int64_t>(sizeof(T)) / g.M / 64 * 64;
   if (chunk < 64) chunk = 64;
   for (int64_t n0 = 0; n0 < g.N; n0 += chunk) {
     const int64_t n = n0 + chunk < g.N ? chunk : g.N - n0;
-    const T* w = static_cast<const T*>(g.w) + n0;
+    const S* w = static_cast<const S*>(g.w) + n0;
     for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
       const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-      T* sums = k0 == 0 ? static_cast<T*>(g.acc) + n0 : static_cast<T*>(g.work) + n0;
+      T* sums = (k0 == 0 ? static_cast<T*>(g.acc) : static_cast<T*>(g.work)) + n0;
       const int64_t ld = k0 == 0 ? g.ld : g.N;
       int64_t k = k0;
       for (; k + 8 <= k1; k += 8) {
-        for (int64_t m = 0; m < g.M; ++m) {
-          // One of the next eight rows; for a single row of x the hardware streams do better alone.
-          if (g.M > 1 && m < 8 && k + 16 <= g.K) {
-            const T* next = w + (k + 8 + m) * g.w_ks;
+        // A row of w is brought in eight steps ahead; a single row of x goes at the speed of the
+        // hardware streams, which do better alone.
+        if (g.M > 1 && k + 16 <= g.K) {
+          for (int r = 0; r < 8; ++r) {
+            const S* next = w + (k + 8 + r) * g.w_ks;
             for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(next + i);
           }
-          skinny_rows8(x + m * g.x_rs + k * g.x_ks, g.x_ks, w + k * g.w_ks, g.w_ks, sums + m * ld,
-                       n, k == k0);
         }
+        int64_t i = 0;
+        for (; i + L <= n; i += L) skinny_rows<S, 8, false>(g, w, k, sums, ld, i, L, k == k0);
+        if (i < n) skinny_rows<S, 8, true>(g, w, k, sums, ld, i, static_cast<int>(n - i), k == k0);
       }
       for (; k < k1; ++k) {
-        for (int64_t m = 0; m < g.M; ++m) {
-          const T xv = x[m * g.x_rs + k * g.x_ks];
-          const T* row = w + k * g.w_ks;
-          T* s = sums + m * ld;
-#pragma GCC ivdep
-          for (int64_t i = 0; i < n; ++i) s[i] = skinny_fma<T>(xv, row[i], k == k0 ? T(0) : s[i]);
+        for (int64_t i = 0; i < n; i += L) {
+          const int cols = n - i < L ? static_cast<int>(n - i) : L;
+          skinny_rows<S, 1, true>(g, w, k, sums, ld, i, cols, k == k0);
         }
       }
       if (k0 > 0) {
@@ -205,11 +262,29 @@ void skinny_streamed(const SkinnyArgs& g) {
   }
 }
 
-template <class T>
+template <class S>
+void skinny_as(const SkinnyArgs& g) {
+  if (g.w_ks == 1) return skinny_transposed<S>(g);
+  skinny_streamed<S>(g);
+}
+
 void skinny(const SkinnyArgs& g) {
-  if (g.w_ks == 1) return skinny_transposed<T>(g);
-  if (g.w_ns == 1 && g.K > 0) return skinny_streamed<T>(g);
-  skinny_scalar<T>(g, 0, g.N);
+  switch (g.w_dtype) {
+    case DType::f64:
+      return skinny_as<double>(g);
+    case DType::f32:
+      return skinny_as<float>(g);
+    case DType::f16:
+      return skinny_as<f16>(g);
+    case DType::bf16:
+      return skinny_as<bf16>(g);
+    case DType::f8e4m3:
+      return skinny_as<f8e4m3>(g);
+    case DType::f8e5m2:
+      return skinny_as<f8e5m2>(g);
+    default:
+      return;
+  }
 }
 
 }  // namespace

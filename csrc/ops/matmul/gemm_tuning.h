@@ -13,7 +13,7 @@ namespace tercel {
 
 struct GemmBlocking {
   IsaLevel level;
-  int elem_bytes;
+  int elem_bytes;  // 2: bfloat16 pairs
   int64_t mc, nc;
 };
 
@@ -21,6 +21,7 @@ inline constexpr GemmBlocking kGemmBlocking[] = {
     {IsaLevel::generic, 4, 64, 2048}, {IsaLevel::generic, 8, 32, 1024},
     {IsaLevel::avx2, 4, 192, 2048},   {IsaLevel::avx2, 8, 96, 1024},
     {IsaLevel::avx512, 4, 168, 2048}, {IsaLevel::avx512, 8, 84, 1024},
+    {IsaLevel::avx512, 2, 256, 2048},
 };
 
 // Products up to this many multiply-adds read their operands in place.

@@ -26,11 +26,22 @@ using GemmDirectFn = void (*)(int64_t kc, const void* a, int64_t a_rs, int64_t a
 struct GemmUkernel {
   const char* name;
   IsaLevel level;
-  int elem_bytes;  // 4: float32, 8: float64
+  int elem_bytes;  // of the sums. 4: float32, 8: float64
   int mr, nr, direct_mr;
   GemmUkrFn packed;
-  GemmDirectFn direct;
+  GemmDirectFn direct;  // null: none
+  // Kernels on bfloat16 pairs (gemm_pairs.h): panels hold 2-byte elements, kc is a multiple of
+  // k_unit, and a thread calls begin and end around its calls.
+  int packed_bytes = elem_bytes;
+  int k_unit = 1;
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
+  bool pairs() const { return packed_bytes == 2; }
 };
+
+// The kernel for bfloat16 pairs in use, or null. The tests put a model of one in its place.
+const GemmUkernel* gemm_bf16_ukernel();
+void gemm_set_bf16_ukernel_for_test(const GemmUkernel* kernel);
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                  \
   extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
@@ -39,5 +50,13 @@ struct GemmUkernel {
                                        int64_t, void*, int64_t, int64_t, int64_t, bool);
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
+
+#define TERCEL_GEMM_BF16_UKR(feature, name)                                                     \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
+                                    int64_t, bool, const void*);                                \
+  extern "C++" void gemm_begin_##name();                                                        \
+  extern "C++" void gemm_end_##name();
+#include "ops/matmul/gemm_bf16_ukernels.inc"
+#undef TERCEL_GEMM_BF16_UKR
 
 }  // namespace tercel

@@ -42,6 +42,21 @@ Tensor addr(const Tensor& input, const Tensor& v1, const Tensor& v2, Scalar beta
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias = {});
 Tensor linear_input_grad(const Tensor& dy, const Tensor& w);   // dy w
 Tensor linear_weight_grad(const Tensor& dy, const Tensor& x);  // dy^T x, batch dims summed
+// act(x w^T + bias) + residual, one rounding. activation: none, relu, gelu, gelu_tanh, silu, tanh,
+// sigmoid. The residual broadcasts to the result. Backward keeps x, w and the value before the
+// activation (rounded).
+Tensor linear_act(const Tensor& x, const Tensor& w, const Tensor& bias,
+                  const std::string& activation, const Tensor& residual = {});
+// act(x g^T + bias_g) * (x u^T + bias_u), w = [g; u] of shape [2 O, I]: GLU, SwiGLU, GeGLU (Shazeer
+// 2020). float32, float16, bfloat16; one rounding.
+Tensor gated_linear(const Tensor& x, const Tensor& w, const Tensor& bias,
+                    const std::string& activation = "silu");
+// (scale_a a[..., M, K]) (scale_b b[K, N]) + bias for float operands below float64, each of its own
+// dtype (float8 both, or weights only). Factors are float32: a scalar, one per row [M, 1] / column
+// [1, N], 1x128 / 128x1 blocks along K or 128x128 blocks. They and b are constants: gradients go to
+// a and bias. out_dtype defaults to a's dtype, bfloat16 for float8.
+Tensor scaled_matmul(const Tensor& a, const Tensor& b, const Tensor& scale_a, const Tensor& scale_b,
+                     const Tensor& bias = {}, std::optional<DType> out_dtype = {});
 // y[..., o] = sum_ij x1[..., i] w[o, i, j] x2[..., j] + bias[o]
 Tensor bilinear(const Tensor& x1, const Tensor& x2, const Tensor& w, const Tensor& bias = {});
 

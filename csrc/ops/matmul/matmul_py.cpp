@@ -1,4 +1,5 @@
 // Python names of the matrix products.
+#include "core/autocast.h"
 #include "ops/creation/factory_args.h"
 #include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
@@ -102,6 +103,53 @@ void bind_linear(Binder& b) {
       "linear_weight_grad", &linear_weight_grad, py::arg("grad_output"), py::arg("input"),
       "Gradient of linear with respect to its weight: dy^T x, summed over all leading dims.");
   b.function(
+      "linear_act",
+      [](const Tensor& x, const Tensor& w, const Out& bias, const std::string& activation,
+         const Out& residual) {
+        return linear_act(x, w, or_undefined(bias), activation, or_undefined(residual));
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(),
+      py::arg("activation") = "none", py::arg("residual") = py::none(),
+      "y = act(x w^T + bias) + residual, computed on the float32 sums and rounded once.\n\n"
+      "input [..., I], weight [O, I], bias [O] or None, residual broadcasting to [..., O] or None; "
+      "one float dtype.\n"
+      "activation: 'none', 'relu', 'gelu', 'gelu_tanh', 'silu', 'tanh' or 'sigmoid'. For backward "
+      "the value before the\n"
+      "activation is kept, rounded to the dtype. Raises ShapeError, DTypeError, ValueError.");
+  b.function(
+      "gated_linear",
+      [](const Tensor& x, const Tensor& w, const Out& bias, const std::string& activation) {
+        return gated_linear(x, w, or_undefined(bias), activation);
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(),
+      py::arg("activation") = "silu",
+      "y = act(x g^T + bias_g) * (x u^T + bias_u), rounded once; weight = [g; u] of shape [2 O, "
+      "I].\n\n"
+      "SwiGLU with 'silu', GeGLU with 'gelu', GLU with 'sigmoid' on the first half (Shazeer 2020). "
+      "float32, float16,\n"
+      "bfloat16; bias [2 O] or None -> [..., O].");
+  b.function(
+      "scaled_matmul",
+      [](const Tensor& x, const Tensor& y, const Out& sx, const Out& sy, const Out& bias,
+         std::optional<DType> out_dtype) {
+        return scaled_matmul(x, y, or_undefined(sx), or_undefined(sy), or_undefined(bias),
+                             out_dtype);
+      },
+      py::arg("input"), py::arg("other"), py::arg("scale_a") = py::none(),
+      py::arg("scale_b") = py::none(), py::arg("bias") = py::none(),
+      py::arg("out_dtype") = py::none(),
+      "(scale_a * input) @ (scale_b * other) + bias for narrow floats, on every processor.\n\n"
+      "input [..., M, K], other [K, N]: float8_e4m3fn, float8_e5m2, float16, bfloat16 or float32, "
+      "each its own dtype.\n"
+      "scale_a: float32 scalar, [M] or [M, 1], [M, ceil(K/128)] or [ceil(M/128), ceil(K/128)]; "
+      "scale_b: scalar, [N] or\n"
+      "[1, N], [ceil(K/128), N] or [ceil(K/128), ceil(N/128)]; None is 1. Sums are float32; one "
+      "rounding to out_dtype\n"
+      "(default: dtype of input, bfloat16 for float8; float8 results saturate). NaN and infinite "
+      "elements or scales\n"
+      "follow IEEE arithmetic. Gradients for input and bias; other and the scales are constants.\n"
+      "Raises ShapeError, DTypeError naming what exists.");
+  b.function(
       "bilinear",
       [](const Tensor& x1, const Tensor& x2, const Tensor& w, const Out& bias) {
         return bilinear(x1, x2, w, or_undefined(bias));
@@ -109,6 +157,19 @@ void bind_linear(Binder& b) {
       py::arg("input1"), py::arg("input2"), py::arg("weight"), py::arg("bias") = py::none(),
       "y[..., o] = sum_ij x1[..., i] w[o, i, j] x2[..., j] + bias[o].\n\n"
       "input1 [..., I], input2 [..., J], weight [O, I, J], bias [O] or None -> [..., O].");
+}
+
+// The state behind tercel.amp.autocast: (enabled, dtype, cache) of this thread.
+void bind_autocast(Binder& b) {
+  b.function("_autocast_state", [] {
+    const AutocastState s = autocast_state();
+    return std::make_tuple(s.enabled, s.dtype, s.cache);
+  });
+  b.function(
+      "_set_autocast",
+      [](bool enabled, DType dtype, bool cache) { set_autocast({enabled, dtype, cache}); },
+      py::arg("enabled"), py::arg("dtype"), py::arg("cache"));
+  b.function("_clear_autocast_cache", &clear_autocast_cache);
 }
 
 // einsum's sublist form: operand, labels, operand, labels, ..., [output labels]; labels are 0..51.
@@ -207,6 +268,7 @@ void bind_matmul(Binder& b) {
   bind_products(b);
   bind_linear(b);
   bind_einsum(b);
+  bind_autocast(b);
 }
 
 }  // namespace tercel

@@ -60,7 +60,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   g.M = M;
   g.N = N;
   g.K = K;
-  g.in_dtype = g.out_dtype = dtype;
+  g.a.dtype = g.b.dtype = g.out_dtype = dtype;
   g.a.data = a.data(dev);
   g.a.row_stride = a.stride(-2);
   g.a.k_stride = a.stride(-1);
@@ -81,6 +81,15 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     g.epilogue.c_col_stride = c_strides[batch_dims + 1];
   }
 
+  Strides residual_strides;
+  if (x.residual.defined()) {
+    residual_strides = broadcast_strides(x.residual.shape(), x.residual.strides(), shape);
+    g.epilogue.residual = x.residual.data(dev);
+    g.epilogue.residual_row_stride = residual_strides[batch_dims];
+    g.epilogue.residual_col_stride = residual_strides[batch_dims + 1];
+  }
+  if (x.pre.defined()) g.epilogue.pre = x.pre.data(dev);
+
   // Batch dims from the innermost outwards: those that continue the rows of a (and of the result)
   // while b stays are folded into M, neighbours that are one run in every operand are merged.
   int n = 0;
@@ -93,16 +102,18 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     const int64_t sa = da >= 0 && a.size(da) != 1 ? a.stride(da) : 0;
     const int64_t sb = db >= 0 && b.size(db) != 1 ? b.stride(db) : 0;
     const int64_t so = out.stride(d), sc = has_c ? c_strides[d] : 0;
+    const int64_t sr = x.residual.defined() ? residual_strides[d] : 0;
     if (folding && sb == 0) {
       if (g.M == 1) {
         g.M = size;
         g.a.row_stride = sa;
         g.out_row_stride = so;
         g.epilogue.c_row_stride = sc;
+        g.epilogue.residual_row_stride = sr;
         continue;
       }
       if (sa == g.M * g.a.row_stride && so == g.M * g.out_row_stride &&
-          sc == g.M * g.epilogue.c_row_stride) {
+          sc == g.M * g.epilogue.c_row_stride && sr == g.M * g.epilogue.residual_row_stride) {
         g.M *= size;
         continue;
       }
@@ -112,7 +123,8 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     if (n > 0 && sa == args.a_stride[n - 1] * args.size[n - 1] &&
         sb == args.b_stride[n - 1] * args.size[n - 1] &&
         so == args.out_stride[n - 1] * args.size[n - 1] &&
-        sc == args.c_stride[n - 1] * args.size[n - 1]) {
+        sc == args.c_stride[n - 1] * args.size[n - 1] &&
+        sr == args.residual_stride[n - 1] * args.size[n - 1]) {
       args.size[n - 1] *= size;
       continue;
     }
@@ -121,6 +133,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     args.b_stride[n] = sb;
     args.out_stride[n] = so;
     args.c_stride[n] = sc;
+    args.residual_stride[n] = sr;
     ++n;
   }
   const int64_t cost = gemm_cost_ns(g.M, g.N, g.K, count);
@@ -134,6 +147,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
     std::swap(args.b_stride[i], args.b_stride[n - 1 - i]);
     std::swap(args.c_stride[i], args.c_stride[n - 1 - i]);
     std::swap(args.out_stride[i], args.out_stride[n - 1 - i]);
+    std::swap(args.residual_stride[i], args.residual_stride[n - 1 - i]);
   }
   args.ndim = n;
   if (!dev.is_cpu()) {

@@ -11,11 +11,13 @@ struct ProductOptions {
   double beta = 0.0;
   Tensor c;  // broadcasts to the result; not read when beta == 0
   GemmActivation activation = GemmActivation::none;
+  Tensor residual;  // added after the activation; broadcasts to the result
+  Tensor pre;       // takes the value before the activation: contiguous, shape of the result
   Tensor
       out;  // written instead of a new tensor; shape and dtype of the result; may be c, not a or b
 };
 
-// act(alpha * a[..., M, K] b[..., K, N] + beta * c) with broadcast leading dims.
+// act(alpha * a[..., M, K] b[..., K, N] + beta * c) + residual with broadcast leading dims.
 Tensor product(const char* op, const Tensor& a, const Tensor& b,
                const ProductOptions& options = {});
 // a[..., M, K] b[N, K]^T without making the transposed view.

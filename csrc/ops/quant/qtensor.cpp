@@ -92,7 +92,7 @@ Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Te
   g.M = x.M;
   g.N = N;
   g.K = x.K;
-  g.in_dtype = g.out_dtype = out.dtype();
+  g.a.dtype = g.b.dtype = g.out_dtype = out.dtype();
   g.a.data = x.t.data();
   g.a.row_stride = x.K;
   g.a.k_stride = 1;

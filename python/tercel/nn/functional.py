@@ -14,8 +14,8 @@ from .._core import Tensor
 
 _NAMES = frozenset(
     """
-    bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d fold linear
-    unfold
+    bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d fold gated_linear
+    linear linear_act scaled_matmul unfold
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
     adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d
     fractional_max_pool2d fractional_max_pool3d lp_pool1d lp_pool2d lp_pool3d max_pool1d

@@ -1,0 +1,139 @@
+// What follows the sums of a product: scales, bias or accumulate, activation, residual, rounding.
+// Formula in gemm.h. Vectors along a row; other column strides go through a small buffer.
+#include "ops/matmul/gemm_kernels.h"
+#include "simd/rows.h"
+#include "simd/vmath.h"
+
+namespace tercel {
+namespace {
+
+template <class V>
+[[gnu::noinline]] V activate_slow(V v, GemmActivation f) {
+  switch (f) {
+    case GemmActivation::gelu:
+      return simd::gelu(v);
+    case GemmActivation::gelu_tanh:
+      return simd::gelu_tanh(v);
+    case GemmActivation::silu:
+      return simd::silu(v);
+    case GemmActivation::tanh:
+      return simd::tanh(v);
+    default:
+      return simd::sigmoid(v);
+  }
+}
+template <class V>
+TERCEL_INLINE V activate(V v, GemmActivation f) {
+  if (f == GemmActivation::none) return v;
+  if (f == GemmActivation::relu) return select(v < V(0), V(0), v);  // NaN stays
+  return activate_slow(v, f);
+}
+
+// n elements `stride` apart as a vector; a zero stride repeats one.
+template <class V, bool kFull, class O>
+TERCEL_INLINE V load_at(const O* p, int64_t stride, int64_t n) {
+  using T = acc_t<O>;
+  if (stride == 1) return load<kFull, V>(p, n);
+  if (stride == 0) return V(static_cast<T>(*p));
+  alignas(64) T buffer[V::size] = {};
+  for (int64_t i = 0; i < n; ++i) buffer[i] = static_cast<T>(p[i * stride]);
+  return V::load(buffer);
+}
+template <bool kFull, class V, class O>
+TERCEL_INLINE void store_at(const V& v, O* p, int64_t stride, int64_t n) {
+  if (stride == 1) return store<kFull>(v, p, n);
+  alignas(64) O buffer[V::size];
+  v.store(buffer);
+  for (int64_t i = 0; i < n; ++i) p[i * stride] = buffer[i];
+}
+
+template <class V, class T, class O>
+void epilogue_as(const GemmEpilogueArgs& g) {
+  const GemmEpilogue& e = g.epilogue;
+  const V alpha(static_cast<T>(e.alpha)), beta(static_cast<T>(e.beta));
+  for (int64_t i = 0; i < g.m; ++i) {
+    const T* acc = static_cast<const T*>(g.acc) + i * g.ld;
+    O* out = static_cast<O*>(g.out) + i * g.out_row_stride;
+    O* pre = e.pre ? static_cast<O*>(e.pre) + i * g.out_row_stride : nullptr;
+    const O* c = static_cast<const O*>(e.c) + i * e.c_row_stride;
+    const O* residual = static_cast<const O*>(e.residual) + i * e.residual_row_stride;
+    for_vectors<V>(g.n, [&]<bool kFull>(int64_t j, int64_t n) {
+      V v = load<kFull, V>(acc + j, n) * alpha;
+      if constexpr (sizeof(T) == 4) {
+        if (e.row_scale) v = v * V(e.row_scale[i * e.row_scale_stride]);
+        if (e.col_scale)
+          v = v * load_at<V, kFull>(e.col_scale + j * e.col_scale_stride, e.col_scale_stride, n);
+      }
+      if (e.beta != 0.0)
+        v = fma(beta, load_at<V, kFull>(c + j * e.c_col_stride, e.c_col_stride, n), v);
+      if (pre) store_at<kFull>(v, pre + j * g.out_col_stride, g.out_col_stride, n);
+      v = activate(v, e.activation);
+      if (e.residual) {
+        v = v + load_at<V, kFull>(residual + j * e.residual_col_stride, e.residual_col_stride, n);
+      }
+      store_at<kFull>(v, out + j * g.out_col_stride, g.out_col_stride, n);
+    });
+  }
+}
+
+template <class O>
+void gated_as(const GatedArgs& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    const float *gate = g.gate + i * g.ld, *up = g.up + i * g.ld;
+    O* out = static_cast<O*>(g.out) + i * g.out_row_stride;
+    O* pre_gate = static_cast<O*>(g.pre_gate) + i * g.pre_row_stride;
+    O* pre_up = static_cast<O*>(g.pre_up) + i * g.pre_row_stride;
+    for_vectors<VecF>(g.n, [&]<bool kFull>(int64_t j, int64_t n) {
+      VecF a = load<kFull, VecF>(gate + j, n), b = load<kFull, VecF>(up + j, n);
+      if (g.bias) {
+        a = a + load<kFull, VecF>(static_cast<const O*>(g.bias) + j, n);
+        b = b + load<kFull, VecF>(static_cast<const O*>(g.up_bias) + j, n);
+      }
+      if (g.pre_gate) {
+        store<kFull>(a, pre_gate + j, n);
+        store<kFull>(b, pre_up + j, n);
+      }
+      store<kFull>(activate(a, g.activation) * b, out + j, n);
+    });
+  }
+}
+
+void epilogue(const GemmEpilogueArgs& e) {
+  switch (e.out_dtype) {
+    case DType::f64:
+      return epilogue_as<VecD, double, double>(e);
+    case DType::f32:
+      return epilogue_as<VecF, float, float>(e);
+    case DType::f16:
+      return epilogue_as<VecF, float, f16>(e);
+    case DType::bf16:
+      return epilogue_as<VecF, float, bf16>(e);
+    case DType::f8e4m3:
+      return epilogue_as<VecF, float, f8e4m3>(e);
+    case DType::f8e5m2:
+      return epilogue_as<VecF, float, f8e5m2>(e);
+    default:
+      return;
+  }
+}
+
+void gated(const GatedArgs& g) {
+  switch (g.out_dtype) {
+    case DType::f32:
+      return gated_as<float>(g);
+    case DType::f16:
+      return gated_as<f16>(g);
+    case DType::bf16:
+      return gated_as<bf16>(g);
+    default:
+      return;
+  }
+}
+
+}  // namespace
+
+namespace TERCEL_LEVEL {
+extern const GemmEpilogueKernels gemm_epilogue_kernels = {epilogue, gated};
+}
+
+}  // namespace tercel
