@@ -58,6 +58,11 @@ _LAZY = {
     "show_config": "collect_env",
     "use_deterministic_algorithms": "_determinism",
     "are_deterministic_algorithms_enabled": "_determinism",
+    "autocast": "amp",
+    "is_autocast_enabled": "amp",
+    "get_autocast_dtype": "amp",
+    "set_autocast_dtype": "amp",
+    "set_autocast_enabled": "amp",
     "get_float32_matmul_precision": "_determinism",
     "set_float32_matmul_precision": "_determinism",
 }
