@@ -102,8 +102,7 @@ __global__ void __launch_bounds__(kThreads) get_kernel(IndexArgs a) {
        t += step) {
     const int64_t i = t % a.inner_numel, p = t / a.inner_numel % a.n, o = t / a.inner_numel / a.n;
     const int64_t from = place(o, a.outer) + a.offset[p] + place(i, a.inner);
-    const int64_t to = o * a.dense_outer + p * a.dense_row + i * a.dense_inner;
-    move_element(a.dense + to * a.itemsize, a.x + from * a.itemsize, a.itemsize);
+    move_element(a.dense + t * a.itemsize, a.x + from * a.itemsize, a.itemsize);  // contiguous
   }
 }
 void get(const IndexArgs& a) {
