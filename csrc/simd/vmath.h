@@ -453,7 +453,7 @@ TERCEL_INLINE VecF gelu(VecF x) {
 TERCEL_INLINE VecF gelu_tanh(VecF x) {
   const Wide t = map(widen(x), [](VecD v) { return max_or_second(VecD(-20.0), v); });
   const Wide u = map(t, [](VecD v) {
-    return v * fma(v * v, VecD(0.07135481627159732), VecD(1.5957691216057308));
+    return v * fma(v * v, VecD(0.07135481627260025), VecD(1.5957691216057308));
   });
   return narrow(map(t, sigmoid_wide(u), [](VecD v, VecD s) { return v * s; }));
 }
@@ -463,7 +463,7 @@ TERCEL_INLINE VecD gelu(VecD x) {
 }
 TERCEL_INLINE VecD gelu_tanh(VecD x) {
   const VecD t = max_or_second(VecD(-40.0), x);
-  return t * sigmoid(t * fma(t * t, VecD(0.07135481627159732), VecD(1.5957691216057308)));
+  return t * sigmoid(t * fma(t * t, VecD(0.07135481627260025), VecD(1.5957691216057308)));
 }
 
 // Giles (2012) gives seven digits; two Newton steps on erf or erfc the rest.

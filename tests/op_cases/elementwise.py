@@ -384,9 +384,7 @@ activation("selu", lambda x: elu(x, 1.6732632423543772, 1.0507009873554805))
 activation(
     "gelu", lambda x, approximate: 0.5 * x * ERFC(-x / math.sqrt(2)), tol=NORM, approximate="none"
 )
-activation(
-    "gelu", gelu_tanh, tol=NORM, dtypes=("float32", "bfloat16", "float16"), approximate="tanh"
-)
+activation("gelu", gelu_tanh, tol=NORM, approximate="tanh")
 activation("silu", lambda x: x * sigmoid(x))
 activation("mish", lambda x: x * np.tanh(softplus(x)), tol=NORM)
 activation("hardswish", lambda x: x * np.clip(x + 3, 0, 6) / 6)

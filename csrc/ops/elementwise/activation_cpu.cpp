@@ -75,8 +75,8 @@ TERCEL_INLINE VecD gelu_slope(VecD x) {
 template <bool kFull>
 TERCEL_INLINE VecD gelu_tanh_slope_any(VecD x) {
   const VecD v = max_or_second(VecD(-30.0), min_or_second(VecD(30.0), x)), square = v * v;
-  const VecD w = v * fma(square, VecD(0.07135481627159732), VecD(1.5957691216057308));
-  const VecD slope = fma(square, VecD(0.21406444881479196), VecD(1.5957691216057308));
+  const VecD w = v * fma(square, VecD(0.07135481627260025), VecD(1.5957691216057308));
+  const VecD slope = fma(square, VecD(0.21406444881780075), VecD(1.5957691216057308));
   const VecD e = exp_negative<kFull>(-abs(w));
   const VecD r = VecD(1.0) / (VecD(1.0) + e);
   const VecD s = select(w < VecD(0.0), e * r, r), other = select(w < VecD(0.0), r, e * r);

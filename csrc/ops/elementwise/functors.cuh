@@ -94,7 +94,7 @@ TERCEL_DEVICE M m_cdf(M x) {  // of the normal distribution
 }
 template <class M>
 TERCEL_DEVICE M gelu_tanh_inner(M x) {  // 2 sqrt(2/pi) (x + 0.044715 x^3)
-  return x * m_fma(x * x, M(0.07135481627159732), M(1.5957691216057308));
+  return x * m_fma(x * x, M(0.07135481627260025), M(1.5957691216057308));
 }
 template <class M>
 TERCEL_DEVICE M mish_factor(M x) {  // tanh(log(1 + e^x))
@@ -502,7 +502,7 @@ TERCEL_DEVICE M activation_of(int op, M a, M b, M c, const double* p) {
     }
     OP(gelu_tanh_backward) : {
       const M v = clamp_to(b, -30, 30), s = m_sigmoid(gelu_tanh_inner(v));
-      const M slope = m_fma(v * v, M(0.21406444881479196), M(1.5957691216057308));
+      const M slope = m_fma(v * v, M(0.21406444881780075), M(1.5957691216057308));
       return a * m_fma(v * s * m_sigmoid(-gelu_tanh_inner(v)), slope, s);
     }
     OP(silu_backward) : {
