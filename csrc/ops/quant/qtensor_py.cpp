@@ -48,7 +48,7 @@ Made by tercel.quantization.quantize.)")
       [](const Tensor& x, const std::shared_ptr<QTensor>& w, const Opt& bias) {
         return linear(x, w, bias ? *bias : Tensor());
       },
-      py::arg("input"), py::arg("weight"), py::arg("bias") = py::none(),
+      py::arg("input"), py::arg("weight").none(false), py::arg("bias") = py::none(),
       R"(With a QTensor as weight: input float32, bfloat16 or float16 (bias of the same dtype).
 
 Weight only: bit for bit linear(input, weight.dequantize(), bias), decoded on the fly.  Dynamic: input is rounded to int8
