@@ -28,6 +28,15 @@ def _memory() -> str:
         return "unknown"
 
 
+def _cuda() -> str:
+    """The devices, or why there are none."""
+    try:
+        tercel.zeros(1).to("cuda")
+    except RuntimeError as error:
+        return str(error).split(": ", 1)[-1]
+    return ", ".join(tercel.cuda.get_device_name(i) for i in range(tercel.cuda.device_count()))
+
+
 def collect() -> dict[str, str]:
     """Name -> value, everything as text."""
     config = tercel._core._config()
@@ -50,7 +59,7 @@ def collect() -> dict[str, str]:
         f"{config['default_num_threads_reason']})",
         "allocator": f"{config['allocator']}, {stats['allocated_bytes']} bytes in use, "
         f"{stats['reserved_bytes']} held",
-        "CUDA": "not in this build",
+        "CUDA": _cuda(),
     }
 
 
