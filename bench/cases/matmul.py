@@ -110,8 +110,8 @@ for fmt in ("float8_e4m3fn", "float8_e5m2"):
 for dtype in ("float32", "bfloat16"):
     case(
         "linear_act",
-        "gelu 128x768x3072",
-        inputs=lambda s: [s.normal(128, 768), s.normal(3072, 768), s.normal(3072)],
+        "gelu 128x768x3072",  # weights of unit gain, as in a network
+        inputs=lambda s: [s.normal(128, 768), s.normal(3072, 768) * 768**-0.5, s.normal(3072)],
         fn=lambda L, x, w, b: L.linear_act(x, w, b, "gelu"),
         theirs=lambda L, x, w, b: L.nn.functional.gelu(L.nn.functional.linear(x, w, b)),
         dtype=dtype,
