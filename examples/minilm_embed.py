@@ -154,7 +154,8 @@ def main(schemes: list[str] | None = None, repeats: int = 5) -> dict[str, float]
         print("scheme         MB   1 sentence   100 sentences   cosine to float32: smallest, mean")
         for scheme in ["float32", *(schemes or ["int8-dynamic", "fp8", "int4-g16-zp"])]:
             if scheme != "float32":
-                model = quantization.quantize_(load(path), scheme)
+                model = load(path)
+                quantization.quantize_(model, scheme)
             y = model(ids, mask)
             cosine = (y * exact).sum(-1)
             found[scheme] = float(cosine.min())
