@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def emulated_library() -> Path | None:
-    """The emulated CUDA device library, where the build has made it (target tercel_cuda_emu)."""
+    """The emulated CUDA device library, where the build has made it."""
     build = Path(os.environ.get("TERCEL_BUILD_DIR", ROOT / "build"))
     path = build / "tests" / "cuda" / "libtercel_cuda_emu.so"
     return path if path.exists() else None
