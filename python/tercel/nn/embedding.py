@@ -31,7 +31,10 @@ class _Table(Module):
     ) -> None:
         super().__init__()
         if sparse:
-            raise NotImplementedError(f"{type(self).__name__}: sparse gradients are not supported")
+            raise NotImplementedError(
+                f"{type(self).__name__}: sparse gradients are not provided; use sparse=False, whose gradient is a "
+                "dense tensor with zeros in the rows that were not looked up"
+            )
         if padding_idx is not None:
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError("padding_idx must be within num_embeddings")
