@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tercel
-from tercel import io
+from tercel import io, serialization
 from tercel.testing import bits, to_float64
 
 DTYPES = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "int64", "int32", "int16",
@@ -259,7 +259,7 @@ def test_a_tensor_alone_and_a_flat_dict(tmp_path):
      "[" * 100_000],
 )  # fmt: skip
 def test_hostile_structure(tmp_path, structure):
-    io.save_file({}, tmp_path / "x", {io.STRUCTURE: structure})
+    io.save_file({}, tmp_path / "x", {serialization.STRUCTURE: structure})
     with pytest.raises(ValueError):
         tercel.load(tmp_path / "x")
 

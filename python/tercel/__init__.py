@@ -38,12 +38,13 @@ _SUBMODULES = (
     "optim",
     "quantization",
     "random",
+    "serialization",
     "testing",
     "utils",
 )
 _LAZY = {
-    "save": "io",
-    "load": "io",
+    "save": "serialization",
+    "load": "serialization",
     "from_numpy": "_numpy",
     "asarray": "_numpy",
     "set_printoptions": "_printing",
