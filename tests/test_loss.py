@@ -114,3 +114,100 @@ def test_against_torch():
             a.sum().backward()
             b.sum().backward()
             np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def ctc_problem(seed, frames=12, samples=4, classes=6, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    logits = rng.standard_normal((frames, samples, classes)).astype(dtype)
+    lengths = rng.integers(0, frames // 2 + 1, samples)
+    targets = rng.integers(1, classes, (samples, frames // 2))
+    return logits, targets, rng.integers(frames - 2, frames + 1, samples), lengths
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("zero_infinity", [False, True])
+def test_ctc_equals_torch(reduction, zero_infinity):
+    torch = pytest.importorskip("torch")
+    for seed in range(4):
+        logits, targets, frames, lengths = ctc_problem(seed)
+        frames[0], lengths[0] = 2, 5  # cannot fit
+        ours, theirs = tensor(logits).requires_grad_(), torch.tensor(logits, requires_grad=True)
+        results = []
+        for L, x in ((tercel, ours), (torch, theirs)):
+            results.append(
+                L.nn.functional.ctc_loss(
+                    x.log_softmax(2),
+                    L.tensor(targets),
+                    L.tensor(frames),
+                    L.tensor(lengths),
+                    reduction=reduction,
+                    zero_infinity=zero_infinity,
+                )
+            )
+            if zero_infinity:
+                results[-1].sum().backward()
+        np.testing.assert_allclose(
+            results[0].detach().numpy(), results[1].detach().numpy(), rtol=1e-12
+        )
+        if zero_infinity:
+            np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), atol=1e-12)
+        else:
+            assert not tercel.isfinite(results[0]).all()
+
+
+def test_ctc_forms_of_targets_and_lengths():
+    logits, targets, frames, lengths = ctc_problem(3)
+    x = tensor(logits).log_softmax(2)
+    loss = tercel.nn.CTCLoss(reduction="none")
+    padded = loss(x, tensor(targets), tensor(frames), tensor(lengths))
+    row = np.concatenate([t[:n] for t, n in zip(targets, lengths)])
+    assert tercel.equal(loss(x, tensor(row), frames.tolist(), tuple(lengths.tolist())), padded)
+    one = loss(
+        x[:, 2], tensor(targets[2]), tercel.tensor(int(frames[2])), tercel.tensor(int(lengths[2]))
+    )
+    assert one.shape == () and tercel.equal(one, padded[2])
+    assert tercel.equal(
+        loss(x[:, 2:3], tensor(targets[2:3]), frames[2:3].tolist(), lengths[2:3].tolist()),
+        padded[2:3],
+    )
+    half = loss(x.bfloat16(), tensor(targets), tensor(frames), tensor(lengths))
+    assert half.dtype == tercel.bfloat16
+    np.testing.assert_allclose(half.float().numpy(), padded.numpy(), rtol=2e-2)
+
+
+def test_ctc_with_extreme_scores_and_long_inputs():
+    x = tercel.zeros(500, 1, 5)
+    x[:, :, 0] = 1e4  # blank everywhere: labels cost 1e4 each
+    x = x.log_softmax(2).requires_grad_()
+    loss = tercel.nn.CTCLoss(reduction="sum")(x, tercel.tensor([[1, 2, 2]]), [500], [3])
+    loss.backward()
+    assert loss.item() == pytest.approx(3e4 - math.log(math.comb(499, 3)), rel=1e-6)
+    assert tercel.isfinite(x.grad).all()
+    # All paths go through one state a frame: the gradient of a frame sums to -1.
+    np.testing.assert_allclose(x.grad.sum(2).numpy(), -1, rtol=1e-5)
+
+
+def test_ctc_errors():
+    logits, targets, frames, lengths = ctc_problem(1)
+    x = tensor(logits)
+    good = dict(
+        targets=tensor(targets), input_lengths=tensor(frames), target_lengths=tensor(lengths)
+    )
+    for change, error, text in [
+        ({"targets": tensor(targets * 0)}, IndexError, "not blank"),
+        ({"targets": tensor(targets + 9)}, IndexError, r"targets must be in \[0, 6\)"),
+        ({"targets": tensor(targets * 1.0)}, TypeError, "targets must be integers"),
+        ({"targets": tensor(targets[:2])}, ValueError, "targets must have shape"),
+        ({"targets": tensor(targets[0])}, ValueError, "target_lengths"),
+        ({"input_lengths": tensor(frames + 9)}, ValueError, "input_lengths must be in"),
+        ({"target_lengths": tensor(lengths - 9)}, ValueError, "target_lengths must be in"),
+        ({"target_lengths": [1]}, ValueError, r"target_lengths must have shape \[4\]"),
+        ({"blank": 6}, IndexError, "blank must be in"),
+        ({"reduction": "batchmean"}, ValueError, "reduction"),
+    ]:
+        with pytest.raises(error, match=text):
+            tercel.nn.functional.ctc_loss(x, **{**good, **change})
+    x.requires_grad_()
+    loss = tercel.nn.functional.ctc_loss(x.log_softmax(2), **good, zero_infinity=True)
+    with pytest.raises(NotImplementedError, match="no second derivative"):
+        tercel.autograd.grad(loss, x, create_graph=True)

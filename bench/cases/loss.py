@@ -41,3 +41,19 @@ for name in ("mse_loss", "smooth_l1_loss", "binary_cross_entropy_with_logits"):
         return getattr(functional(L), name)(x, t)
 
     case(name, "4096x2048", inputs, loss, bytes=2 * 4 * 4096 * 2048)
+
+
+def speech(s):
+    return [s.normal(500, 16, 64), s.ints(16, 100, low=1, high=64)]
+
+
+def ctc(L, x, t):
+    n = x.shape[1]
+    lengths = (L.full((n,), x.shape[0], dtype=L.int64), L.full((n,), t.shape[1], dtype=L.int64))
+    return L.nn.functional.ctc_loss(x.log_softmax(2), t, *lengths)
+
+
+for grad in (False, True):
+    case(
+        "ctc_loss", "speech/500x16x64, 100 labels", speech, ctc, bytes=4 * 500 * 16 * 64, grad=grad
+    )

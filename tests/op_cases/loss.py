@@ -321,3 +321,45 @@ case("triplet_margin_loss", triplet,
      lambda s: [Sample((s.normal(5, 7), s.normal(5, 7), s.normal(5, 7)), dict(swap=w, reduction=r))
                 for w in (False, True) for r in REDUCTIONS],
      tol=NORM, scale=lambda *a, **k: 8.0, dtypes=WIDE_FLOATS)  # fmt: skip
+
+
+def ctc(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean"):
+    """Sums the probabilities of all label paths, grouped by what they read so far."""
+    losses = []
+    for n, (frames, length) in enumerate(zip(input_lengths, target_lengths)):
+        want = tuple(int(c) for c in targets[n, :length])
+        found = {((), blank): 1.0}  # (labels read, last label of the path): probability
+        for row in np.exp(log_probs[:frames, n]):
+            after: dict = {}
+            for (read, last), p in found.items():
+                for c, q in enumerate(row):
+                    now = read if c in (blank, last) else (*read, c)
+                    if now == want[: len(now)]:
+                        after[now, c] = after.get((now, c), 0.0) + p * q
+            found = after
+        losses.append(-np.log(sum(p for (read, _), p in found.items() if read == want)))
+    losses = np.array(losses)
+    return reduced(
+        losses / np.maximum(target_lengths, 1) if reduction == "mean" else losses, reduction
+    )
+
+
+def ctc_samples(s):
+    logits = s.normal(9, 3, 5)
+    log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    targets = np.array([[1, 1, 2, 3], [4, 3, 0, 0], [2, 0, 0, 0]])
+    lengths = (np.array([9, 7, 9]), np.array([4, 2, 0]))
+    return [Sample((log_probs, targets, *lengths), dict(reduction=r)) for r in REDUCTIONS] + [
+        Sample((log_probs, targets % 4, *lengths), dict(blank=4)),
+    ]
+
+
+case(
+    "ctc_loss",
+    ctc,
+    ctc_samples,
+    fn="nn.functional.ctc_loss",
+    tol=NORM,
+    scale=lambda *a, **k: 20.0,
+    grad2=False,
+)

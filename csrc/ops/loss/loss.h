@@ -38,6 +38,16 @@ Tensor nll_loss(const Tensor& x, const Tensor& target, const std::optional<Tenso
 Tensor multi_margin_loss(const Tensor& x, const Tensor& target, int64_t p = 1, double margin = 1,
                          const std::optional<Tensor>& weight = {},
                          Reduction reduction = Reduction::mean);
+// Connectionist temporal classification: -log of the probability that a path of log_probs reads as
+// the targets once repeats and blanks are dropped (Graves et al. 2006).
+//   log_probs [T, N, C] or [T, C]; targets [N, S] (padded), [S], or all of them in one row;
+//   input_lengths, target_lengths [N] integers. mean: sum_n (loss_n / max(1, length_n)) / N.
+// A target that does not fit its frames costs infinity, or 0 with zero gradient (zero_infinity).
+// The gradient is that of log_probs as free variables: through log_softmax it equals PyTorch's.
+// Saves log alpha, N T (2 S + 1) float64. No second derivative.
+Tensor ctc_loss(const Tensor& log_probs, const Tensor& targets, const Tensor& input_lengths,
+                const Tensor& target_lengths, int64_t blank = 0,
+                Reduction reduction = Reduction::mean, bool zero_infinity = false);
 // Targets [C] or [N, C]: class indices up to the first -1.
 Tensor multilabel_margin_loss(const Tensor& x, const Tensor& target,
                               Reduction reduction = Reduction::mean);

@@ -20,6 +20,22 @@ Reduction kind(const OptBool& size_average, const OptBool& reduce, const std::st
   return reduction_of(reduction_name(size_average, reduce, reduction), op);
 }
 
+// Lengths of ctc_loss: a tensor or a sequence of ints.
+Tensor lengths(const py::object& object) {
+  if (is_tensor_object(object.ptr())) return tensor_of(object.ptr());
+  std::vector<int64_t> values;
+  try {
+    values = object.cast<std::vector<int64_t>>();
+  } catch (const py::cast_error&) {
+    fail(ErrorKind::Type, str("ctc_loss: lengths must be an integer tensor or a sequence of ints, "
+                              "got ",
+                              Py_TYPE(object.ptr())->tp_name));
+  }
+  Tensor t = empty({static_cast<int64_t>(values.size())}, DType::i64);
+  std::copy(values.begin(), values.end(), t.data_as<int64_t>());
+  return t;
+}
+
 #define LEGACY_ARGS                                                     \
   py::arg("size_average") = py::none(), py::arg("reduce") = py::none(), \
   py::arg("reduction") = "mean"
@@ -53,6 +69,25 @@ Example: cross_entropy(model(x), labels))");
       kInput(), kTarget(), py::arg("weight") = py::none(), py::arg("size_average") = py::none(),
       py::arg("ignore_index") = -100, py::arg("reduce") = py::none(), py::arg("reduction") = "mean",
       "Negative log-likelihood -input[target] of log-probabilities; arguments as cross_entropy.");
+  b.function(
+      "ctc_loss",
+      [](const Tensor& x, const Tensor& targets, const py::object& input_lengths,
+         const py::object& target_lengths, int64_t blank, const std::string& reduction,
+         bool zero_infinity) {
+        return ctc_loss(x, targets, lengths(input_lengths), lengths(target_lengths), blank,
+                        reduction_of(reduction, "ctc_loss"), zero_infinity);
+      },
+      py::arg("log_probs"), py::arg("targets"), py::arg("input_lengths"), py::arg("target_lengths"),
+      py::arg("blank") = 0, py::arg("reduction") = "mean", py::arg("zero_infinity") = false,
+      R"(Connectionist temporal classification: -log p(targets | log_probs) over all alignments.
+
+log_probs: [T, N, C] or [T, C], log-probabilities (log_softmax); targets: ints [N, S], [S], or all
+in a row; input_lengths, target_lengths: ints [N]; blank: class of the empty label.
+reduction: none, sum or mean (losses over target lengths). zero_infinity: a target that does not
+fit its frames costs 0, not inf. Computed in float64 inside. The gradient is the derivative with
+respect to log_probs itself; through log_softmax it is the same as PyTorch's. First order only.
+Raises IndexError for a target outside [0, C) or equal to blank, ValueError for bad lengths.
+Graves et al. 2006, doi:10.1145/1143844.1143891.)");
   b.function(
       "multi_margin_loss",
       [](const Tensor& x, const Tensor& t, int64_t p, double margin, const OptTensor& weight,

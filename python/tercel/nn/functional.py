@@ -28,7 +28,7 @@ _NAMES = frozenset(
     feature_alpha_dropout one_hot
     channel_shuffle interpolate pad pixel_shuffle pixel_unshuffle
     binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss
-    cosine_similarity cross_entropy gaussian_nll_loss gumbel_softmax hinge_embedding_loss huber_loss kl_div
+    cosine_similarity cross_entropy ctc_loss gaussian_nll_loss gumbel_softmax hinge_embedding_loss huber_loss kl_div
     l1_loss margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss
     multilabel_soft_margin_loss nll_loss pairwise_distance pdist poisson_nll_loss smooth_l1_loss
     soft_margin_loss triplet_margin_loss
