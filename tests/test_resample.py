@@ -39,6 +39,26 @@ def test_interpolate_matches_torch(n, mode):
         np.testing.assert_allclose(x2.grad.numpy(), tx.grad.numpy(), atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_antialias_matches_torch(mode):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((2, 3, 17, 22))
+    for kwargs in [
+        {"size": (5, 7)}, {"size": (1, 40)}, {"size": (17, 22)}, {"scale_factor": 0.4}, {"scale_factor": (1.7, 0.3)},
+        {"size": (6, 5), "align_corners": True}, {"scale_factor": 0.6, "recompute_scale_factor": True},
+    ]:  # fmt: skip
+        tx = torch.tensor(x, requires_grad=True)
+        ty = torch.nn.functional.interpolate(tx, mode=mode, antialias=True, **kwargs)
+        x2 = tensor(x).requires_grad_(True)
+        y = tercel.nn.functional.interpolate(x2, mode=mode, antialias=True, **kwargs)
+        np.testing.assert_allclose(y.detach().numpy(), ty.detach().numpy(), atol=1e-12)
+        ty.backward(ty.detach())
+        y.backward(y.detach())
+        np.testing.assert_allclose(x2.grad.numpy(), tx.grad.numpy(), atol=1e-12)
+    with pytest.raises(ValueError, match="antialias is for modes"):
+        tercel.nn.functional.interpolate(x2, size=3, mode="nearest", antialias=True)
+
+
 def test_shuffles():
     x = np.arange(2 * 12 * 3 * 4).reshape(2, 12, 3, 4)
     y = tercel._core.pixel_shuffle(tensor(x), 2)

@@ -75,6 +75,38 @@ void fill_smooth(Plan::Dim& d, double scale, bool align_corners, bool cubic) {
   }
 }
 
+// Filters that widen with the scale when shrinking, cut at the borders and normalised. Output o
+// covers the source around (o + 1/2) scale.
+void fill_antialiased(Plan::Dim& d, double scale, bool cubic) {
+  const double a = -0.5;
+  const auto filter = [&](double x) {
+    x = std::fabs(x);
+    if (!cubic) return x < 1 ? 1 - x : 0.0;
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    return x < 2 ? ((x - 5) * x + 8) * x * a - 4 * a : 0.0;
+  };
+  const double stretch = std::max(scale, 1.0), support = (cubic ? 2 : 1) * stretch;
+  d.taps = static_cast<int>(std::min(static_cast<double>(d.in), std::ceil(support) * 2 + 1));
+  d.index.clear();
+  d.weight.clear();
+  std::vector<double> w(static_cast<size_t>(d.taps));
+  for (int64_t o = 0; o < d.out; ++o) {
+    const double center = (static_cast<double>(o) + 0.5) * scale;
+    const int64_t first = std::max<int64_t>(static_cast<int64_t>(center - support + 0.5), 0);
+    const int64_t end = std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), d.in);
+    double total = 0;
+    for (int t = 0; t < d.taps; ++t) {
+      const double at = static_cast<double>(first + t) - center + 0.5;
+      w[static_cast<size_t>(t)] = first + t < end ? filter(at / stretch) : 0.0;
+      total += w[static_cast<size_t>(t)];
+    }
+    for (int t = 0; t < d.taps; ++t) {
+      d.index.push_back(std::clamp<int64_t>(first + t, 0, end - 1));
+      d.weight.push_back(total != 0 ? w[static_cast<size_t>(t)] / total : 0.0);
+    }
+  }
+}
+
 void run(void (*kernel)(const ResampleArgs&), const Plan& plan, const Tensor& src,
          const Tensor& dst) {
   if (dst.numel() == 0) return;
@@ -133,7 +165,7 @@ Tensor resample_adjoint(const Tensor& g, const PlanRef& plan) {
 
 Tensor interpolate(const Tensor& x, const std::optional<Dims>& size,
                    const std::vector<double>& factor, const std::string& mode, bool align_corners,
-                   bool recompute_scale_factor) {
+                   bool recompute_scale_factor, bool antialias) {
   const char* op = "interpolate";
   if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, "input", x.dtype(), kWideFloatMask);
   const int dims = x.dim() - 2;
@@ -150,6 +182,8 @@ Tensor interpolate(const Tensor& x, const std::optional<Dims>& size,
                kLinear[dims - 1], dims == 2 ? "' or 'bicubic'" : "'", ", got '", mode, "'");
   TERCEL_CHECK(!align_corners || !(nearest || area), Value, op,
                ": align_corners is for linear and cubic modes, got mode '", mode, "'");
+  TERCEL_CHECK(!antialias || cubic || (dims == 2 && mode == "bilinear"), Value, op,
+               ": antialias is for modes 'bilinear' and 'bicubic', got '", mode, "'");
   auto plan = std::make_shared<Plan>();
   plan->in_shape = plan->out_shape = x.shape();
   plan->planes = x.size(0) * x.size(1);
@@ -187,10 +221,16 @@ Tensor interpolate(const Tensor& x, const std::optional<Dims>& size,
   }
   empty(plan->out_shape, x.dtype());  // too large a result fails before tables of its size are made
   for (int d = 3 - dims; d < 3; ++d) {
-    if (nearest)
-      fill_nearest(plan->dim[d], scale[d], mode != "nearest");
-    else
-      fill_smooth(plan->dim[d], scale[d], align_corners, cubic);
+    Plan::Dim& p = plan->dim[d];
+    if (nearest) {
+      fill_nearest(p, scale[d], mode != "nearest");
+    } else if (antialias) {
+      const double ends =
+          p.out > 1 ? static_cast<double>(p.in - 1) / static_cast<double>(p.out - 1) : 0.0;
+      fill_antialiased(p, align_corners ? ends : scale[d], cubic);
+    } else {
+      fill_smooth(p, scale[d], align_corners, cubic);
+    }
   }
   return resample(x, plan);
 }

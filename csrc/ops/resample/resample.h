@@ -16,9 +16,11 @@ namespace tercel {
 
 // Modes nearest, nearest-exact, linear, bilinear, bicubic, trilinear, area. Exactly one of size and
 // scale_factor. The given factor is the scale of the coordinates unless recompute_scale_factor.
+// antialias (bilinear, bicubic): when shrinking, the filter is stretched by the scale.
 Tensor interpolate(const Tensor& input, const std::optional<Dims>& size,
                    const std::vector<double>& scale_factor, const std::string& mode = "nearest",
-                   bool align_corners = false, bool recompute_scale_factor = false);
+                   bool align_corners = false, bool recompute_scale_factor = false,
+                   bool antialias = false);
 
 // [*, C r r, H, W] <-> [*, C, H r, W r]
 Tensor pixel_shuffle(const Tensor& input, int64_t upscale_factor);

@@ -12,7 +12,6 @@ void bind_resample(Binder& b) {
          const std::optional<std::variant<double, std::vector<double>>>& scale_factor,
          const std::string& mode, std::optional<bool> align_corners,
          std::optional<bool> recompute_scale_factor, bool antialias) {
-        TERCEL_CHECK(!antialias, NotImplemented, "interpolate: antialias=True is not provided");
         std::vector<double> factor;
         if (scale_factor) {
           if (const double* one = std::get_if<double>(&*scale_factor))
@@ -21,7 +20,7 @@ void bind_resample(Binder& b) {
             factor = std::get<std::vector<double>>(*scale_factor);
         }
         return interpolate(x, size, factor, mode, align_corners.value_or(false),
-                           recompute_scale_factor.value_or(false));
+                           recompute_scale_factor.value_or(false), antialias);
       },
       py::arg("input"), py::arg("size") = py::none(), py::arg("scale_factor") = py::none(),
       py::arg("mode") = "nearest", py::arg("align_corners") = py::none(),
@@ -30,6 +29,9 @@ void bind_resample(Binder& b) {
       "mode: 'nearest', 'nearest-exact', 'area', 'linear' (3-D input), 'bilinear' or 'bicubic' "
       "(4-D),\n"
       "'trilinear' (5-D). align_corners puts the corner pixels of input and output on each other.\n"
+      "antialias (bilinear, bicubic): shrinking averages over the source area of a pixel (the "
+      "filter\n"
+      "widens with the scale, cubic a = -0.5), as image libraries do.\n"
       "dtypes float64, float32, float16, bfloat16. Raises ShapeError, DTypeError, ValueError.\n\n"
       "Keys, Cubic Convolution Interpolation for Digital Image Processing (1981), a = -0.75.");
   b.function(
