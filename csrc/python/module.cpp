@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "core/cpu_isa.h"
+#include "python/aliases.h"
 #include "python/bind.h"
 #include "python/errors.h"
 #include "python/tensor_type.h"
@@ -80,4 +81,6 @@ PYBIND11_MODULE(_core, module) {
   bind_softmax(b);
   bind_sort(b);
   bind_autograd(b);
+  accept_numpy_names(module);
+  accept_numpy_names(b.tensor_type());
 }

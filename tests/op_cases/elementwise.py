@@ -107,17 +107,38 @@ for name, f, low, high, tol in [
     ("sinc", np.sinc, 0.1, 3, NORM),
 ]:
     case(name, oracle=f, samples=unary(low, high), tol=tol, inplace=name + "_",
-         grad2=name != "lgamma", large=large if low <= -3 else None)  # fmt: skip
+         large=large if low <= -3 else None)  # fmt: skip
 
 case(
     "digamma",
     oracle=digamma,
     samples=unary(2.5, 6),
     tol=NORM,
-    grad=False,
     dtypes=("float32", "bfloat16", "float16"),
 )
-case("i0", oracle=np.i0, samples=unary(-6, 6), tol=NORM, grad=False)
+
+
+def polygamma(n, x):
+    """(-1)^(n+1) n! sum_k (x + k)^-(n+1): 200 terms, then Euler-Maclaurin."""
+    total = sum((x + k) ** -(n + 1.0) for k in range(200))
+    e = x + 200
+    tail = e**-n / n + e ** -(n + 1.0) / 2 + (n + 1) / 12 * e ** -(n + 2.0)
+    tail -= (n + 1) * (n + 2) * (n + 3) / 720 * e ** -(n + 4.0)
+    return (-1.0) ** (n + 1) * math.factorial(n) * (total + tail)
+
+
+case("polygamma", oracle=polygamma, tol=NORM,
+     samples=lambda s: [Sample((n, s.uniform(3, 5, low=0.2, high=9))) for n in (1, 2, 5)])  # fmt: skip
+
+
+def i1(x):
+    angle = (np.arange(400) + 0.5) * (math.pi / 400)  # 1/pi int_0^pi e^(x cos t) cos t dt
+    angle = angle.reshape(-1, *(1,) * x.ndim)
+    return (np.exp(x * np.cos(angle)) * np.cos(angle)).mean(0)
+
+
+case("i0", oracle=np.i0, samples=unary(-6, 6), tol=NORM)
+case("i1", oracle=i1, samples=unary(-6, 6), tol=NORM, scale=lambda x: np.i0(x))
 case("logit", oracle=lambda x: np.log(x / (1 - x)), samples=unary(0.05, 0.95), tol=NORM)
 case("deg2rad", oracle=np.deg2rad, samples=unary(-360, 360), tol=ULP2)
 case("rad2deg", oracle=np.rad2deg, samples=unary(-6, 6), tol=ULP2)

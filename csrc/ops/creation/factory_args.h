@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "ops/copy/copy.h"
-#include "python/bind.h"
+#include "python/out.h"
 
 namespace tercel {
 
@@ -37,18 +37,6 @@ inline Tensor placed(const Tensor& t, const std::optional<Device>& device) {
 inline Tensor with_requires_grad(Tensor t, bool requires_grad) {
   if (requires_grad) t.set_requires_grad(true);
   return t;
-}
-
-// Result of an op called with out=: copied into `out` when one is given. An empty out of another
-// shape is an error rather than a silent resize.
-inline Tensor into_out(const Tensor& result, const std::optional<Tensor>& out, const char* op) {
-  if (!out || !out->defined()) return result;
-  TERCEL_CHECK(out->shape() == result.shape(), Shape, op, ": out must have shape ", result.shape(),
-               ", got ", out->shape());
-  TERCEL_CHECK(!grad_needed(*out, result), Runtime, op,
-               ": out= does not record gradients; call it under no_grad");
-  Tensor target = *out;
-  return copy_(target, result);
 }
 
 }  // namespace tercel

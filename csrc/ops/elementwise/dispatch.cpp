@@ -183,17 +183,9 @@ bool run_inline(const ElementwiseCall& call, const Tensor& y, const Tensor& a, c
 
 }  // namespace
 
-void check_cast(const char* op, DType result, DType target) {
-  const bool loses =
-      (is_float(result) && !is_float(target)) || (!is_bool(result) && is_bool(target));
-  TERCEL_CHECK(!loses, Runtime, op, ": the result has dtype ", dtype_name(result),
-               ", which cannot be cast to the output's dtype ", dtype_name(target));
-}
-
 void check_out(const char* op, const Tensor& out, const Shape& shape, DType result) {
-  TERCEL_CHECK(out.shape() == shape, Shape, op, ": out must have shape ", shape, ", got ",
-               out.shape());
   check_cast(op, result, out.dtype());
+  fit_out(op, out, shape);
   TERCEL_CHECK(!has_internal_overlap(out), Runtime, op,
                ": elements of out share memory; clone it first");
   TERCEL_CHECK(!out.storage()->readonly(), Runtime, op, ": out is read-only");

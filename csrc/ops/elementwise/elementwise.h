@@ -131,9 +131,11 @@ Tensor erf(const Tensor& x);
 Tensor erfc(const Tensor& x);
 Tensor erfinv(const Tensor& x);
 Tensor lgamma(const Tensor& x);
-Tensor digamma(const Tensor& x);  // no gradient
-Tensor i0(const Tensor& x);       // no gradient
-Tensor sinc(const Tensor& x);     // sin(pi x) / (pi x)
+Tensor digamma(const Tensor& x);
+Tensor polygamma(int64_t n, const Tensor& x);  // n-th derivative of digamma
+Tensor i0(const Tensor& x);
+Tensor i1(const Tensor& x);
+Tensor sinc(const Tensor& x);  // sin(pi x) / (pi x)
 Tensor sigmoid(const Tensor& x);
 Tensor logit(const Tensor& x,
              std::optional<double> eps = {});  // log(x / (1 - x)), x clamped to [eps, 1 - eps]

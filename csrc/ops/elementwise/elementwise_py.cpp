@@ -2,9 +2,11 @@
 // from the table below: as functions with out=, as methods, and as in-place methods.
 #include "ops/elementwise/elementwise.h"
 
+#include "ops/copy/copy.h"
 #include "ops/elementwise/binary_rules.h"
 #include "ops/elementwise/ternary.h"
-#include "python/bind.h"
+#include "ops/index/index.h"
+#include "python/out.h"
 
 namespace tercel {
 namespace {
@@ -102,6 +104,7 @@ void bind_binary(Binder& b) {
   };
   for (const BinaryBinding& e : table) {
     const BinaryRule* rule = e.rule;
+    const char* second = rule == &kHeaviside ? "values" : "other";
     const std::string doc =
         std::string(e.doc) +
         ", elementwise with broadcasting.\n\ninput, other: tensors or numbers. out: optional "
@@ -111,12 +114,11 @@ void bind_binary(Binder& b) {
         [rule](const Operand& input, const Operand& other, const MaybeTensor& out) {
           return binary(*rule, input, other, kNoParams, pointer(out));
         },
-        py::arg("input"), py::arg("other"), py::kw_only(), py::arg("out") = py::none(),
-        doc.c_str());
+        py::arg("input"), py::arg(second), py::kw_only(), py::arg("out") = py::none(), doc.c_str());
     if (!e.in_place) continue;
     b.method((std::string(e.name) + "_").c_str(),
              [rule](Tensor self, const Operand& other) { return binary_(*rule, self, other); },
-             py::arg("other"), (std::string("In-place ") + e.name + ".").c_str());
+             py::arg(second), (std::string("In-place ") + e.name + ".").c_str());
   }
 }
 
@@ -152,7 +154,9 @@ void bind_arithmetic(Binder& b) {
            "input - alpha * other, with broadcasting and type promotion.");
   }
   b.method("add_", add_in, py::arg("other"), py::kw_only(), py::arg("alpha") = 1, "In-place add.");
-  b.method("sub_", sub_in, py::arg("other"), py::kw_only(), py::arg("alpha") = 1, "In-place sub.");
+  for (const char* name : {"sub_", "subtract_"}) {
+    b.method(name, sub_in, py::arg("other"), py::kw_only(), py::arg("alpha") = 1, "In-place sub.");
+  }
   b.both(
       "rsub",
       [](const Tensor& x, const Operand& y, const Scalar& alpha) { return rsub(x, y, alpha); },
@@ -168,12 +172,14 @@ void bind_arithmetic(Binder& b) {
            "input / other. rounding_mode None: true division; 'trunc': towards zero; 'floor': "
            "downwards.");
   }
-  b.method(
-      "div_",
-      [](Tensor self, const Operand& y, const std::optional<std::string>& mode) {
-        return binary_(division_rule(mode), self, y);
-      },
-      py::arg("other"), py::kw_only(), py::arg("rounding_mode") = py::none(), "In-place div.");
+  for (const char* name : {"div_", "divide_"}) {
+    b.method(
+        name,
+        [](Tensor self, const Operand& y, const std::optional<std::string>& mode) {
+          return binary_(division_rule(mode), self, y);
+        },
+        py::arg("other"), py::kw_only(), py::arg("rounding_mode") = py::none(), "In-place div.");
+  }
   b.both(
       "pow",
       [](const Operand& x, const Operand& e, const MaybeTensor& out) {
@@ -187,8 +193,8 @@ void bind_arithmetic(Binder& b) {
   b.method(
       "pow_", [](Tensor self, const Operand& e) { return pow_(self, e); }, py::arg("exponent"),
       "In-place pow.");
-  b.both(
-      "float_power", [](const Operand& x, const Operand& e) { return float_power(x, e); },
+  both_out(
+      b, "float_power", [](const Operand& x, const Operand& e) { return float_power(x, e); },
       py::arg("input"), py::arg("exponent"), "input ** exponent computed in float64.");
   b.both(
       "isclose",
@@ -210,27 +216,55 @@ void bind_arithmetic(Binder& b) {
 }
 
 void bind_parameterised(Binder& b) {
-  b.both(
-      "logit", [](const Tensor& x, std::optional<double> eps) { return logit(x, eps); },
+  both_out(
+      b, "logit", [](const Tensor& x, std::optional<double> eps) { return logit(x, eps); },
       py::arg("input"), py::arg("eps") = py::none(),
       "log(x / (1 - x)); with eps, x is clamped to [eps, 1 - eps] first.");
-  b.both(
-      "round", [](const Tensor& x, int64_t decimals) { return round(x, decimals); },
+  both_out(
+      b, "round", [](const Tensor& x, int64_t decimals) { return round(x, decimals); },
       py::arg("input"), py::kw_only(), py::arg("decimals") = 0,
       "Nearest integer, ties to even; or that many decimals.");
+  both_out(
+      b, "deg2rad", [](const Tensor& x) { return deg2rad(x); }, py::arg("input"), "x pi / 180.");
+  both_out(
+      b, "rad2deg", [](const Tensor& x) { return rad2deg(x); }, py::arg("input"), "x 180 / pi.");
+  both_out(b, "nan_to_num", &nan_to_num, py::arg("input"), py::arg("nan") = py::none(),
+           py::arg("posinf") = py::none(), py::arg("neginf") = py::none(),
+           "NaN becomes nan (0), infinities posinf / neginf (the largest finite numbers).");
+  function_out(
+      b, "polygamma", [](int64_t n, const Tensor& x) { return polygamma(n, x); }, py::arg("n"),
+      py::arg("input"), "n-th derivative of digamma, 0 <= n <= 150.");
   b.method(
-      "round_", [](Tensor self) { return unary_(kRound, self); }, "In-place round to integers.");
-  b.both("deg2rad", [](const Tensor& x) { return deg2rad(x); }, py::arg("input"), "x pi / 180.");
-  b.both("rad2deg", [](const Tensor& x) { return rad2deg(x); }, py::arg("input"), "x 180 / pi.");
+      "polygamma", [](const Tensor& x, int64_t n) { return polygamma(n, x); }, py::arg("n"),
+      "n-th derivative of digamma, 0 <= n <= 150.");
+
+  // In-place forms of ops whose argument is not a tensor.
+  b.method(
+      "round_",
+      [](Tensor self, int64_t decimals) {
+        return decimals == 0 ? unary_(kRound, self) : copy_(self, round(self, decimals));
+      },
+      py::kw_only(), py::arg("decimals") = 0, "In-place round.");
+  b.method(
+      "logit_",
+      [](Tensor self, std::optional<double> eps) { return copy_(self, logit(self, eps)); },
+      py::arg("eps") = py::none(), "In-place logit.");
+  b.method("deg2rad_", [](Tensor self) { return copy_(self, deg2rad(self)); }, "In place.");
+  b.method("rad2deg_", [](Tensor self) { return copy_(self, rad2deg(self)); }, "In place.");
+  b.method(
+      "float_power_",
+      [](Tensor self, const Operand& e) { return copy_(self, float_power(self, e)); },
+      py::arg("exponent"), "In-place float_power of a float64 tensor.");
+  b.method(
+      "nan_to_num_",
+      [](Tensor self, std::optional<double> nan, std::optional<double> posinf,
+         std::optional<double> neginf) {
+        return copy_(self, nan_to_num(self, nan, posinf, neginf));
+      },
+      py::arg("nan") = py::none(), py::arg("posinf") = py::none(), py::arg("neginf") = py::none(),
+      "In-place nan_to_num.");
   b.both(
       "positive", [](const Tensor& x) { return positive(x); }, py::arg("input"), "input itself.");
-  b.both(
-      "nan_to_num",
-      [](const Tensor& x, std::optional<double> nan, std::optional<double> posinf,
-         std::optional<double> neginf) { return nan_to_num(x, nan, posinf, neginf); },
-      py::arg("input"), py::arg("nan") = py::none(), py::arg("posinf") = py::none(),
-      py::arg("neginf") = py::none(),
-      "NaN becomes nan (0), infinities posinf / neginf (the largest finite numbers).");
 }
 
 void bind_ternary(Binder& b) {
@@ -242,6 +276,9 @@ void bind_ternary(Binder& b) {
       py::arg("condition"), py::arg("input"), py::arg("other"), py::kw_only(),
       py::arg("out") = py::none(),
       "input where condition (bool) is true, other elsewhere; all three broadcast.");
+  b.function(
+      "where", &nonzero_tuple, py::arg("condition"),
+      "where(condition): the coordinates of its nonzero elements, one tensor per dimension.");
   b.method(
       "where",
       [](const Tensor& self, const Tensor& c, const Operand& y) { return where(c, self, y); },

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/autograd.h"
+#include "ops/copy/out.h"
 #include "ops/elementwise/op.h"
 
 namespace tercel {
@@ -69,10 +70,8 @@ Tensor apply_unary(const Op& op, const Tensor& x, const double* params = kNoPara
 Tensor apply_binary(const Op& op, const Tensor& g, const Tensor& x,
                     const double* params = kNoParams);
 
-// Shared checks. `check_out` raises unless out fits; returns nothing.
+// Raises unless out fits; an empty out takes the shape.
 void check_out(const char* op, const Tensor& out, const Shape& shape, DType result);
-void check_cast(const char* op, DType result,
-                DType target);  // float -> int and int -> bool are refused
 // New output for operands that all have `shape`: their common dense strides, or contiguous.
 Tensor empty_output(const Shape& shape, DType dtype, std::initializer_list<const Tensor*> inputs);
 

@@ -6,6 +6,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/elementwise/kernels.h"
 #include "ops/elementwise/rules.h"
+#include "ops/elementwise/special_kernels.h"
 
 namespace tercel {
 namespace {
@@ -21,6 +22,7 @@ Tensor one_plus_square(const Tensor& x) { return add(square(x), 1.0); }
 }  // namespace
 
 #define TERCEL_OP(name) []() -> const Op& { return unary_kernels().name; }
+#define TERCEL_SPECIAL(name) []() -> const Op& { return special_kernels().name; }
 #define TERCEL_TEST(symbol, text, what)                                                     \
   const UnaryRule symbol {                                                                  \
     .name = #text, .op = TERCEL_OP(text), .domain = Domain::any, .result = Result::boolean, \
@@ -94,10 +96,17 @@ const UnaryRule kErfinv{.name = "erfinv", .op = TERCEL_OP(erfinv), .domain = Dom
   .grad = [](D d) { return mul(d.g, mul(exp(square(d.y)), kHalfSqrtPi)); }, .doc = "inverse of erf on (-1, 1)"};
 const UnaryRule kLgamma{.name = "lgamma", .op = TERCEL_OP(lgamma), .domain = Domain::floats, .keep = UnaryRule::input,
   .grad = [](D d) { return mul(d.g, digamma(d.x)); }, .doc = "log |gamma(x)|"};
-const UnaryRule kDigamma{.name = "digamma", .op = TERCEL_OP(digamma), .domain = Domain::floats,
-  .doc = "derivative of lgamma; not differentiable here"};
-const UnaryRule kI0{.name = "i0", .op = TERCEL_OP(i0), .domain = Domain::floats,
-  .doc = "modified Bessel function of the first kind, order 0; not differentiable here"};
+const UnaryRule kDigamma{.name = "digamma", .op = TERCEL_OP(digamma), .domain = Domain::floats, .keep = UnaryRule::input,
+  .grad = [](D d) { return mul(d.g, polygamma(1, d.x)); }, .doc = "derivative of lgamma"};
+const UnaryRule kPolygamma{.name = "polygamma", .op = TERCEL_SPECIAL(polygamma), .domain = Domain::floats, .keep = UnaryRule::input,
+  .grad = [](D d) { return mul(d.g, polygamma(static_cast<int64_t>(d.p[0]) + 1, d.x)); }};
+const UnaryRule kI0{.name = "i0", .op = TERCEL_OP(i0), .domain = Domain::floats, .keep = UnaryRule::input,
+  .grad = [](D d) { return mul(d.g, i1(d.x)); }, .doc = "modified Bessel function of the first kind, order 0"};
+const UnaryRule kI1{.name = "i1", .op = TERCEL_SPECIAL(i1), .domain = Domain::floats, .keep = UnaryRule::input,
+  .grad = [](D d) {  // i0(x) - i1(x) / x, 1/2 at 0
+    const Tensor slope = sub(i0(d.x), div(i1(d.x), d.x));
+    return mul(d.g, where(eq(d.x, 0), wrap_number(0.5), slope));
+  }, .doc = "modified Bessel function of the first kind, order 1"};
 const UnaryRule kSinc{.name = "sinc", .op = TERCEL_OP(sinc), .domain = Domain::floats, .keep = UnaryRule::input,
   .grad = [](D d) {  // (cos(pi x) - sinc(x)) / x, 0 at 0
     const Tensor slope = div(sub(cos(mul(d.x, M_PI)), sinc(d.x)), d.x);
@@ -139,6 +148,7 @@ const UnaryRule kBitwiseNot{.name = "bitwise_not", .op = TERCEL_OP(bitwise_not),
   .for_bool = &kLogicalNot};
 // clang-format on
 #undef TERCEL_OP
+#undef TERCEL_SPECIAL
 #undef TERCEL_TEST
 
 #define TERCEL_UNARY(name, rule) \
@@ -175,6 +185,7 @@ TERCEL_UNARY(erfinv, kErfinv)
 TERCEL_UNARY(lgamma, kLgamma)
 TERCEL_UNARY(digamma, kDigamma)
 TERCEL_UNARY(i0, kI0)
+TERCEL_UNARY(i1, kI1)
 TERCEL_UNARY(sinc, kSinc)
 TERCEL_UNARY(sigmoid, kSigmoid)
 TERCEL_UNARY(ceil, kCeil)
@@ -194,6 +205,13 @@ TERCEL_UNARY(bitwise_not, kBitwiseNot)
 Tensor logit(const Tensor& x, std::optional<double> eps) {
   if (!eps) return unary(kLogit, x);
   return unary(kLogit, clamp(x, wrap_number(*eps), wrap_number(1.0 - *eps)));
+}
+
+Tensor polygamma(int64_t n, const Tensor& x) {
+  TERCEL_CHECK(n >= 0 && n <= 150, Value, "polygamma: n must be in [0, 150], got ", n);
+  if (n == 0) return digamma(x);
+  const ParamList p = {static_cast<double>(n)};
+  return unary(kPolygamma, x, p);
 }
 
 Tensor round(const Tensor& x, int64_t decimals) {
@@ -246,13 +264,13 @@ bool has_nan(const Tensor& t) {
 
 UnaryRuleList unary_rules() {
   static const UnaryRule* const rules[] = {
-      &kAbs,      &kNeg,      &kSign,    &kSgn,        &kSquare,     &kExp,        &kExp2,
-      &kExpm1,    &kLog,      &kLog2,    &kLog10,      &kLog1p,      &kSqrt,       &kRsqrt,
-      &kSin,      &kCos,      &kTan,     &kAsin,       &kAcos,       &kAtan,       &kSinh,
-      &kCosh,     &kTanh,     &kAsinh,   &kAcosh,      &kAtanh,      &kErf,        &kErfc,
-      &kErfinv,   &kLgamma,   &kI0,      &kDigamma,    &kSinc,       &kReciprocal, &kCeil,
-      &kFloor,    &kSigmoid,  &kTrunc,   &kFrac,       &kIsnan,      &kIsinf,      &kIsfinite,
-      &kIsposinf, &kIsneginf, &kSignbit, &kLogicalNot, &kBitwiseNot,
+      &kAbs,      &kNeg,      &kSign,     &kSgn,     &kSquare,     &kExp,        &kExp2,
+      &kExpm1,    &kLog,      &kLog2,     &kLog10,   &kLog1p,      &kSqrt,       &kRsqrt,
+      &kSin,      &kCos,      &kTan,      &kAsin,    &kAcos,       &kAtan,       &kSinh,
+      &kCosh,     &kTanh,     &kAsinh,    &kAcosh,   &kAtanh,      &kErf,        &kErfc,
+      &kErfinv,   &kLgamma,   &kI0,       &kI1,      &kDigamma,    &kSinc,       &kReciprocal,
+      &kCeil,     &kFloor,    &kSigmoid,  &kTrunc,   &kFrac,       &kIsnan,      &kIsinf,
+      &kIsfinite, &kIsposinf, &kIsneginf, &kSignbit, &kLogicalNot, &kBitwiseNot,
   };
   return {rules, static_cast<int>(sizeof(rules) / sizeof(rules[0]))};
 }

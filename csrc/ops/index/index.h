@@ -88,6 +88,14 @@ Tensor masked_scatter_(const Tensor& x, const Tensor& mask, const Tensor& source
 Tensor one_hot(const Tensor& x, int64_t num_classes = -1);  // int64 [..., C]
 Tensor bincount(const Tensor& x, const Tensor& weights = {}, int64_t minlength = 0);
 Tensor histc(const Tensor& x, int64_t bins = 100, double min = 0, double max = 0);
+// (counts or sums of `weight`, edges). Bin i is [edges[i], edges[i + 1]), the last one closed; what
+// lies outside or is NaN does not count. density: divided by the total and the width of the bin.
+std::pair<Tensor, Tensor> histogram(const Tensor& x, const Tensor& edges, const Tensor& weight = {},
+                                    bool density = false);
+// `bins` equal bins over range (low, high), by default over the values of x.
+std::pair<Tensor, Tensor> histogram(const Tensor& x, int64_t bins,
+                                    std::optional<std::pair<double, double>> range = {},
+                                    const Tensor& weight = {}, bool density = false);
 // Number of elements of the sorted row that are < value (<= with right). NaN sorts last.
 Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right = false,
                     bool out_int32 = false, const Tensor& sorter = {});

@@ -6,25 +6,19 @@ namespace tercel {
 namespace {
 
 void bind_dim(Binder& b) {
-  b.both(
-      "index_select",
-      [](const Tensor& input, int64_t dim, const Tensor& index, std::optional<Tensor> out) {
-        return into_out(index_select(input, dim, index), out, "index_select");
-      },
-      py::arg("input"), py::arg("dim"), py::arg("index"), py::kw_only(),
-      py::arg("out") = py::none(),
-      "Slices input[..., index[i], ...] along dim, for a 1-D integer index. A copy.\n\n"
-      "Raises IndexError for an index outside [0, size of dim).");
-  b.both("index_add", &index_add, py::arg("input"), py::arg("dim"), py::arg("index"),
-         py::arg("source"), py::kw_only(), py::arg("alpha") = 1,
-         "Copy of input with alpha * source[..., i, ...] added to its slice index[i] along dim. "
-         "Repeated indices\n"
-         "add up in index order, with the same bits for any number of threads.");
+  both_out(b, "index_select", &index_select, py::arg("input"), py::arg("dim"), py::arg("index"),
+           "Slices input[..., index[i], ...] along dim, for a 1-D integer index. A copy.\n\n"
+           "Raises IndexError for an index outside [0, size of dim).");
+  both_out(b, "index_add", &index_add, py::arg("input"), py::arg("dim"), py::arg("index"),
+           py::arg("source"), py::kw_only(), py::arg("alpha") = 1,
+           "Copy of input with alpha * source[..., i, ...] added to its slice index[i] along dim. "
+           "Repeated indices\n"
+           "add up in index order, with the same bits for any number of threads.");
   b.method("index_add_", &index_add_, py::arg("dim"), py::arg("index"), py::arg("source"),
            py::kw_only(), py::arg("alpha") = 1, "In-place index_add.");
-  b.both("index_copy", &index_copy, py::arg("input"), py::arg("dim"), py::arg("index"),
-         py::arg("source"),
-         "Copy of input whose slices index[i] along dim are those of source, in index order.");
+  both_out(b, "index_copy", &index_copy, py::arg("input"), py::arg("dim"), py::arg("index"),
+           py::arg("source"),
+           "Copy of input whose slices index[i] along dim are those of source, in index order.");
   b.method("index_copy_", &index_copy_, py::arg("dim"), py::arg("index"), py::arg("source"),
            "In-place index_copy.");
   b.both(
@@ -55,8 +49,8 @@ void bind_dim(Binder& b) {
         return index_put_(self, indices, values, accumulate);
       },
       py::arg("indices"), py::arg("values"), py::arg("accumulate") = false, "In-place index_put.");
-  b.both(
-      "take", &take, py::arg("input"), py::arg("index"),
+  both_out(
+      b, "take", &take, py::arg("input"), py::arg("index"),
       "Elements of the flattened input at index (any shape); negative indices count from the end.");
   b.both(
       "put", &put, py::arg("input"), py::arg("index"), py::arg("source"),
@@ -67,24 +61,24 @@ void bind_dim(Binder& b) {
 }
 
 void bind_gather(Binder& b) {
-  b.both(
-      "gather",
-      [](const Tensor& input, int64_t dim, const Tensor& index, bool, std::optional<Tensor> out) {
-        return into_out(gather(input, dim, index), out, "gather");
+  both_out(
+      b, "gather",
+      [](const Tensor& input, int64_t dim, const Tensor& index, bool) {
+        return gather(input, dim, index);
       },
       py::arg("input"), py::arg("dim"), py::arg("index"), py::kw_only(),
-      py::arg("sparse_grad") = false, py::arg("out") = py::none(),
+      py::arg("sparse_grad") = false,
       "out[i, j, k] = input[index[i, j, k], j, k] for dim 0, and so on for other dims.\n\n"
       "index: integers, rank of input, sizes <= those of input outside dim; out has its shape. "
       "Raises\n"
       "IndexError for a value outside [0, size of dim).");
-  b.both(
-      "take_along_dim", &take_along_dim, py::arg("input"), py::arg("indices"),
+  both_out(
+      b, "take_along_dim", &take_along_dim, py::arg("input"), py::arg("indices"),
       py::arg("dim") = py::none(),
       "gather after broadcasting input and indices outside dim; without dim on flattened tensors.");
   for (const char* name : {"src", "value"}) {
-    b.both(
-        "scatter",
+    both_out(
+        b, "scatter",
         [](const Tensor& input, int64_t dim, const Tensor& index, const Operand& src,
            std::optional<std::string> reduce) {
           return scatter(input, dim, index, src, reduce.value_or(""));
@@ -105,11 +99,12 @@ void bind_gather(Binder& b) {
         py::arg("dim"), py::arg("index"), py::arg(name), py::kw_only(),
         py::arg("reduce") = py::none(), "In-place scatter.");
   }
-  b.both("scatter_add", &scatter_add, py::arg("input"), py::arg("dim"), py::arg("index"),
-         py::arg("src"),
-         "Copy of input with src[i, j, k] added to out[index[i, j, k], j, k] for dim 0, and so on; "
-         "colliding\n"
-         "positions add up in index order, with the same bits for any number of threads.");
+  both_out(
+      b, "scatter_add", &scatter_add, py::arg("input"), py::arg("dim"), py::arg("index"),
+      py::arg("src"),
+      "Copy of input with src[i, j, k] added to out[index[i, j, k], j, k] for dim 0, and so on; "
+      "colliding\n"
+      "positions add up in index order, with the same bits for any number of threads.");
   b.method("scatter_add_", &scatter_add_, py::arg("dim"), py::arg("index"), py::arg("src"),
            "In-place scatter_add.");
 }
@@ -127,13 +122,8 @@ void bind_masks(Binder& b) {
       "tensor per dim.");
   b.both("argwhere", &argwhere, py::arg("input"),
          "Coordinates of the nonzero elements, int64 [count, rank].");
-  b.both(
-      "masked_select",
-      [](const Tensor& input, const Tensor& mask, std::optional<Tensor> out) {
-        return into_out(masked_select(input, mask), out, "masked_select");
-      },
-      py::arg("input"), py::arg("mask"), py::kw_only(), py::arg("out") = py::none(),
-      "1-D tensor of the elements where the boolean mask (broadcast against input) is true.");
+  both_out(b, "masked_select", &masked_select, py::arg("input"), py::arg("mask"),
+           "1-D tensor of the elements where the boolean mask (broadcast against input) is true.");
   b.both(
       "masked_fill",
       [](const Tensor& input, const Tensor& mask, const Operand& value) {

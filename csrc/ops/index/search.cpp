@@ -1,12 +1,14 @@
-// Counting and searching: searchsorted, bucketize, isin, one_hot, bincount, histc.
+// Counting and searching: searchsorted, bucketize, isin, one_hot, bincount, histc, histogram.
 #include <algorithm>
 #include <cmath>
 
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/creation/creation.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
 #include "ops/index/index_kernels.h"
+#include "ops/reduce/reduce.h"
 #include "ops/sort/sort.h"
 #include "ops/view/view.h"
 
@@ -143,6 +145,66 @@ Tensor histc(const Tensor& x, int64_t bins, double low, double high) {
     c[std::min(bin, bins - 1)] += 1;
   }
   return to(counts, x.dtype());
+}
+
+std::pair<Tensor, Tensor> histogram(const Tensor& x, const Tensor& edges, const Tensor& weight,
+                                    bool density) {
+  const char* op = "histogram";
+  if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, x.dtype(), kWideFloatMask);
+  TERCEL_CHECK(edges.dim() == 1 && edges.numel() >= 2, Shape, op,
+               ": bins must be a number or a 1-d tensor of at least two edges, got shape ",
+               edges.shape());
+  TERCEL_CHECK(edges.dtype() == x.dtype(), DType, op, ": bins must have input's dtype ",
+               dtype_name(x.dtype()), ", got ", dtype_name(edges.dtype()));
+  TERCEL_CHECK(!weight.defined() || weight.shape() == x.shape(), Shape, op,
+               ": weight must have input's shape ", x.shape(), ", got ", weight.shape());
+  TERCEL_CHECK(!weight.defined() || weight.dtype() == x.dtype(), DType, op,
+               ": weight must have input's dtype ", dtype_name(x.dtype()), ", got ",
+               dtype_name(weight.dtype()));
+  const auto doubles = [](const Tensor& t) { return contiguous(to(make_alias(t), DType::f64)); };
+  const Tensor values = doubles(x), bounds = doubles(edges);
+  const Tensor weights = weight.defined() ? doubles(weight) : Tensor();
+  const double *v = values.data_as<double>(), *first = bounds.data_as<double>();
+  const double* w = weights.defined() ? weights.data_as<double>() : nullptr;
+  const int64_t bins = edges.numel() - 1;
+  for (int64_t i = 0; i < bins; ++i) {
+    TERCEL_CHECK(first[i] <= first[i + 1], Value, op, ": bins must increase, got ", first[i],
+                 " before ", first[i + 1]);
+  }
+  const Tensor counts = zeros({bins}, DType::f64);
+  double* c = counts.data_as<double>();
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    if (!(v[i] >= first[0] && v[i] <= first[bins])) continue;
+    const int64_t bin = std::upper_bound(first, first + bins + 1, v[i]) - first - 1;
+    c[std::min(bin, bins - 1)] += w ? w[i] : 1.0;
+  }
+  if (density) {
+    double total = 0;
+    for (int64_t i = 0; i < bins; ++i) total += c[i];
+    for (int64_t i = 0; i < bins; ++i) c[i] /= total * (first[i + 1] - first[i]);
+  }
+  return {to(counts, x.dtype()), clone(make_alias(edges))};
+}
+
+std::pair<Tensor, Tensor> histogram(const Tensor& x, int64_t bins,
+                                    std::optional<std::pair<double, double>> range,
+                                    const Tensor& weight, bool density) {
+  const char* op = "histogram";
+  if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, x.dtype(), kWideFloatMask);
+  TERCEL_CHECK(bins > 0, Value, op, ": bins must be positive, got ", bins);
+  double low = range ? range->first : 0, high = range ? range->second : 0;
+  if (!range && x.numel() > 0) {
+    GradMode off(false);
+    low = item(amin(x)).to_double();
+    high = item(amax(x)).to_double();
+  }
+  if (low == high) {
+    low -= 0.5;
+    high += 0.5;
+  }
+  TERCEL_CHECK(std::isfinite(low) && std::isfinite(high) && low < high, Value, op,
+               ": expected a finite range with min < max, got ", low, " and ", high);
+  return histogram(x, linspace(low, high, checked_add(bins, 1, op), x.dtype()), weight, density);
 }
 
 }  // namespace tercel

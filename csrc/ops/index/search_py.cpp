@@ -75,17 +75,15 @@ void bind_search(Binder& b) {
       "sorted_sequence [S] or [..., S], input [..., V] -> int64 [..., V]: the number of elements < "
       "value, or\n"
       "<= value with right=True (side='right'). sorter: indices that sort an unsorted sequence.");
-  b.both(
-      "bucketize",
-      [](const Operand& input, const Tensor& boundaries, bool out_int32, bool right,
-         std::optional<Tensor> out) {
-        return into_out(bucketize(input, boundaries, out_int32, right), out, "bucketize");
+  both_out(
+      b, "bucketize",
+      [](const Operand& input, const Tensor& boundaries, bool out_int32, bool right) {
+        return bucketize(input, boundaries, out_int32, right);
       },
       py::arg("input"), py::arg("boundaries"), py::kw_only(), py::arg("out_int32") = false,
-      py::arg("right") = false, py::arg("out") = py::none(),
-      "searchsorted(boundaries, input) for 1-D boundaries.");
-  b.function(
-      "isin",
+      py::arg("right") = false, "searchsorted(boundaries, input) for 1-D boundaries.");
+  function_out(
+      b, "isin",
       [](const Operand& elements, const Operand& test_elements, bool, bool invert) {
         return isin(elements, test_elements, invert);
       },
@@ -102,16 +100,37 @@ void bind_search(Binder& b) {
       },
       py::arg("input"), py::arg("weights") = py::none(), py::arg("minlength") = 0,
       "Number of occurrences (or sum of weights) of each value 0, 1, ... of a 1-D integer tensor.");
-  b.both("histc", &histc, py::arg("input"), py::arg("bins") = 100, py::arg("min") = 0.0,
-         py::arg("max") = 0.0,
-         "Counts of `bins` equal intervals of [min, max] (both 0: the range of the data), in "
-         "input's dtype.");
-  b.both("scatter_reduce", &scatter_reduce, py::arg("input"), py::arg("dim"), py::arg("index"),
-         py::arg("src"), py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
-         "Copy of input with src[i, j, k] reduced into out[index[i, j, k], j, k] for dim 0, and so "
-         "on.\n\n"
-         "reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'; include_self: whether the old values "
-         "take part.");
+  const char* histogram_doc = R"(Histogram of input's values: (hist, bin_edges).
+
+bins: number of equal bins over range (low, high) (default: of the values), or a tensor of edges.
+weight: tensor of input's shape, summed instead of counting. density: the bins integrate to 1.
+Values outside, and NaN, do not count. Results have input's dtype (float).)";
+  const py::object histogram_type = pair_type("histogram", "hist bin_edges");
+  both_out(
+      b, "histogram", histogram_type,
+      [](const Tensor& x, int64_t bins, std::optional<std::pair<double, double>> range,
+         const std::optional<Tensor>& weight,
+         bool density) { return histogram(x, bins, range, weight.value_or(Tensor()), density); },
+      py::arg("input"), py::arg("bins"), py::kw_only(), py::arg("range") = py::none(),
+      py::arg("weight") = py::none(), py::arg("density") = false, histogram_doc);
+  both_out(
+      b, "histogram", histogram_type,
+      [](const Tensor& x, const Tensor& bins, const std::optional<Tensor>& weight, bool density) {
+        return histogram(x, bins, weight.value_or(Tensor()), density);
+      },
+      py::arg("input"), py::arg("bins"), py::kw_only(), py::arg("weight") = py::none(),
+      py::arg("density") = false, histogram_doc);
+  both_out(b, "histc", &histc, py::arg("input"), py::arg("bins") = 100, py::arg("min") = 0.0,
+           py::arg("max") = 0.0,
+           "Counts of `bins` equal intervals of [min, max] (both 0: the range of the data), in "
+           "input's dtype.");
+  both_out(
+      b, "scatter_reduce", &scatter_reduce, py::arg("input"), py::arg("dim"), py::arg("index"),
+      py::arg("src"), py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
+      "Copy of input with src[i, j, k] reduced into out[index[i, j, k], j, k] for dim 0, and so "
+      "on.\n\n"
+      "reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'; include_self: whether the old values "
+      "take part.");
   b.method("scatter_reduce_", &scatter_reduce_, py::arg("dim"), py::arg("index"), py::arg("src"),
            py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
            "In-place scatter_reduce.");

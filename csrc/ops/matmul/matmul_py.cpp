@@ -243,12 +243,13 @@ void bind_einsum(Binder& b) {
       "Sum of products over the last `dims` dims of a and the first of b, or over the dims listed "
       "in\n"
       "dims=(dims_a, dims_b).");
-  b.both("kron", &kron, py::arg("input"), py::arg("other"),
-         "Kronecker product: each element of input times other.");
-  b.both("matrix_power", &matrix_power, py::arg("input"), py::arg("n"),
-         "n-th power of square matrices [..., N, N] by repeated squaring; n = 0 is the identity, n "
-         "< 0 is not\n"
-         "provided yet.");
+  both_out(b, "kron", &kron, py::arg("input"), py::arg("other"),
+           "Kronecker product: each element of input times other.");
+  both_out(
+      b, "matrix_power", &matrix_power, py::arg("input"), py::arg("n"),
+      "n-th power of square matrices [..., N, N] by repeated squaring; n = 0 is the identity, n "
+      "< 0 is not\n"
+      "provided yet.");
   b.function(
       "multi_dot",
       [](const TensorList& tensors, const Out& out) {

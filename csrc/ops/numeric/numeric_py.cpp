@@ -1,6 +1,6 @@
 // Python bindings of finite differences, integrals, vector products and sample statistics.
 #include "ops/numeric/numeric.h"
-#include "python/bind.h"
+#include "python/out.h"
 
 namespace tercel {
 
@@ -14,8 +14,8 @@ Tensor trapezoid_any(const Tensor& y, const Optional& x, double dx, int64_t dim)
 }  // namespace
 
 void bind_numeric(Binder& b) {
-  b.both(
-      "diff",
+  both_out(
+      b, "diff",
       [](const Tensor& x, int64_t n, int64_t dim, const Optional& prepend, const Optional& append) {
         return diff(x, n, dim, value(prepend), value(append));
       },
@@ -43,12 +43,12 @@ x: abscissae, of y's shape or 1-d; without it the samples lie dx apart.  Drops d
       },
       py::arg("y"), py::arg("x") = py::none(), py::kw_only(), py::arg("dx") = 1.0,
       py::arg("dim") = -1, "Running trapezoid(): one entry fewer than y along dim.");
-  b.both("cross", &cross, py::arg("input"), py::arg("other"), py::arg("dim") = py::none(),
-         "Product of 3-vectors along dim (None: the first dimension of size 3); the operands "
-         "broadcast.");
-  b.both("renorm", &renorm, py::arg("input"), py::arg("p"), py::arg("dim"), py::arg("maxnorm"),
-         "Scales the sub-tensors along dim whose p-norm is above maxnorm down to it. Float "
-         "tensors of at least 2 dimensions.");
+  both_out(b, "cross", &cross, py::arg("input"), py::arg("other"), py::arg("dim") = py::none(),
+           "Product of 3-vectors along dim (None: the first dimension of size 3); the operands "
+           "broadcast.");
+  both_out(b, "renorm", &renorm, py::arg("input"), py::arg("p"), py::arg("dim"), py::arg("maxnorm"),
+           "Scales the sub-tensors along dim whose p-norm is above maxnorm down to it. Float "
+           "tensors of at least 2 dimensions.");
   b.both(
       "cov",
       [](const Tensor& x, int64_t correction, const Optional& f, const Optional& a) {

@@ -204,7 +204,7 @@ struct LogSumExpNode final : ReduceNode {
 };
 
 Tensor logsumexp(const Tensor& x, const Dims& dims, bool keepdim) {
-  check_float(x, "logsumexp");
+  if (!is_float(x.dtype())) return logsumexp(to(x, default_dtype()), dims, keepdim);
   if (is_fp8(x.dtype())) return to(logsumexp(to(x, DType::f32), dims, keepdim), x.dtype());
   const uint32_t mask = dims_mask(dims, x.dim(), "logsumexp");
   Tensor y = empty(reduced_shape(x.shape(), mask, keepdim), x.dtype(), x.device());

@@ -2,7 +2,7 @@
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/reduce/reduce.h"
-#include "python/bind.h"
+#include "python/out.h"
 
 namespace tercel {
 namespace {
@@ -10,50 +10,28 @@ namespace {
 using OptDims = std::optional<Dims>;
 using OptInt = std::optional<int64_t>;
 using OptDType = std::optional<DType>;
-using OptTensor = std::optional<Tensor>;
 
 Dims dims_or_all(const OptDims& dims) { return dims.value_or(Dims{}); }
 
-// Writes a result to out=, which must have its shape and dtype.
-Tensor deliver(const Tensor& y, const OptTensor& out, const char* op) {
-  if (!out || !out->defined()) return y;
-  TERCEL_CHECK(out->shape() == y.shape(), Shape, op, ": out must have shape ", y.shape(), ", got ",
-               out->shape());
-  TERCEL_CHECK(out->dtype() == y.dtype(), DType, op, ": out must have dtype ",
-               dtype_name(y.dtype()), ", got ", dtype_name(out->dtype()));
-  Tensor target = *out;
-  return copy_(target, y);
-}
-
-// A named tuple (values, indices), as PyTorch's return types.
-py::object pair_type(Binder& b, const char* name, const char* fields) {
-  py::object type = py::module_::import("collections").attr("namedtuple")(name, fields);
-  type.attr("__module__") = "tercel.return_types";
-  (void)b;
-  return type;
-}
-
 template <Tensor (*F)(const Tensor&, const Dims&, bool, OptDType)>
 void bind_sum_like(Binder& b, const char* name, const char* doc) {
-  b.both(
-      name,
-      [name](const Tensor& x, const OptDims& dim, bool keepdim, OptDType dtype,
-             const OptTensor& out) {
-        return deliver(F(x, dims_or_all(dim), keepdim, dtype), out, name);
+  both_out(
+      b, name,
+      [](const Tensor& x, const OptDims& dim, bool keepdim, OptDType dtype) {
+        return F(x, dims_or_all(dim), keepdim, dtype);
       },
       py::arg("input"), py::arg("dim") = py::none(), py::arg("keepdim") = false, py::kw_only(),
-      py::arg("dtype") = py::none(), py::arg("out") = py::none(), doc);
+      py::arg("dtype") = py::none(), doc);
 }
 
 template <Tensor (*F)(const Tensor&, const Dims&, bool)>
 void bind_dims(Binder& b, const char* name, const char* doc) {
-  b.both(
-      name,
-      [name](const Tensor& x, const OptDims& dim, bool keepdim, const OptTensor& out) {
-        return deliver(F(x, dims_or_all(dim), keepdim), out, name);
+  both_out(
+      b, name,
+      [](const Tensor& x, const OptDims& dim, bool keepdim) {
+        return F(x, dims_or_all(dim), keepdim);
       },
-      py::arg("input"), py::arg("dim") = py::none(), py::arg("keepdim") = false, py::kw_only(),
-      py::arg("out") = py::none(), doc);
+      py::arg("input"), py::arg("dim") = py::none(), py::arg("keepdim") = false, doc);
 }
 
 using PairFn = std::pair<Tensor, Tensor> (*)(const Tensor&, int64_t, bool);
@@ -62,32 +40,10 @@ using PairFn = std::pair<Tensor, Tensor> (*)(const Tensor&, int64_t, bool);
 template <Tensor (*All)(const Tensor&, const Dims&, bool), PairFn Along,
           Tensor (*Binary)(const Tensor&, const Tensor&)>
 void bind_extreme(Binder& b, const char* name, const char* doc) {
-  const py::object type = pair_type(b, name, "values indices");
-  b.both(name, [](const Tensor& x) { return All(x, {}, false); }, py::arg("input"), doc);
-  b.both(
-      name,
-      [type](const Tensor& x, int64_t dim, bool keepdim) {
-        const auto r = Along(x, dim, keepdim);
-        return type(r.first, r.second);
-      },
-      py::arg("input"), py::arg("dim"), py::arg("keepdim") = false, doc);
-  b.both(
-      name, [](const Tensor& x, const Tensor& other) { return Binary(x, other); }, py::arg("input"),
-      py::arg("other"), doc);
-}
-
-template <class F>
-void bind_pair(Binder& b, const char* name, const py::object& type, F f, bool has_default,
-               const char* doc) {
-  const auto fn = [type, f](const Tensor& x, int64_t dim, bool keepdim) {
-    const auto r = f(x, dim, keepdim);
-    return type(r.first, r.second);
-  };
-  if (has_default) {
-    b.both(name, fn, py::arg("input"), py::arg("dim") = -1, py::arg("keepdim") = false, doc);
-  } else {
-    b.both(name, fn, py::arg("input"), py::arg("dim"), py::arg("keepdim") = false, doc);
-  }
+  both_out(b, name, [](const Tensor& x) { return All(x, {}, false); }, py::arg("input"), doc);
+  both_out(b, name, pair_type(name), Along, py::arg("input"), py::arg("dim"),
+           py::arg("keepdim") = false, doc);
+  both_out(b, name, Binary, py::arg("input"), py::arg("other"), doc);
 }
 
 double order_of(const py::object& p, const char* op) {
@@ -101,25 +57,19 @@ double order_of(const py::object& p, const char* op) {
 }
 
 // PyTorch has var(x, dim, unbiased, keepdim) besides var(x, dim, *, correction, keepdim).
-template <class R, R (*F)(const Tensor&, const Dims&, double, bool)>
-void bind_var(Binder& b, const char* name, const char* doc) {
-  b.both(
-      name, [](const Tensor& x, bool unbiased) { return F(x, {}, unbiased ? 1 : 0, false); },
-      py::arg("input"), py::arg("unbiased").noconvert(), doc);
-  b.both(
-      name,
-      [](const Tensor& x, const OptDims& dim, bool unbiased, bool keepdim) {
-        return F(x, dims_or_all(dim), unbiased ? 1 : 0, keepdim);
-      },
-      py::arg("input"), py::arg("dim"), py::arg("unbiased").noconvert(), py::arg("keepdim") = false,
-      doc);
-  b.both(
-      name,
-      [](const Tensor& x, const OptDims& dim, double correction, bool keepdim) {
-        return F(x, dims_or_all(dim), correction, keepdim);
-      },
-      py::arg("input"), py::arg("dim") = py::none(), py::kw_only(), py::arg("correction") = 1.0,
-      py::arg("keepdim") = false, doc);
+// `bind(name, f, args...)` registers one form.
+template <class R, R (*F)(const Tensor&, const Dims&, double, bool), class Bind>
+void bind_var(const Bind& bind, const char* doc) {
+  bind([](const Tensor& x, bool unbiased) { return F(x, {}, unbiased ? 1 : 0, false); },
+       py::arg("input"), py::arg("unbiased").noconvert(), doc);
+  bind([](const Tensor& x, const OptDims& dim, bool unbiased,
+          bool keepdim) { return F(x, dims_or_all(dim), unbiased ? 1 : 0, keepdim); },
+       py::arg("input"), py::arg("dim"), py::arg("unbiased").noconvert(),
+       py::arg("keepdim") = false, doc);
+  bind([](const Tensor& x, const OptDims& dim, std::optional<double> correction,
+          bool keepdim) { return F(x, dims_or_all(dim), correction.value_or(1), keepdim); },
+       py::arg("input"), py::arg("dim") = py::none(), py::kw_only(), py::arg("correction") = 1.0,
+       py::arg("keepdim") = false, doc);
 }
 
 Tensor level_tensor(const Tensor& x, const py::object& q) {
@@ -147,44 +97,38 @@ The mean of nothing is NaN.)");
 
 input: any dtype; dim: int; keepdim; dtype: convert first. Integers multiply in int64.
 The gradient is right with zeros in the input.)";
-  b.both(
-      "prod", [](const Tensor& x, OptDType dtype) { return prod(x, dtype); }, py::arg("input"),
+  both_out(
+      b, "prod", [](const Tensor& x, OptDType dtype) { return prod(x, dtype); }, py::arg("input"),
       py::kw_only(), py::arg("dtype") = py::none(), prod_doc);
-  b.both(
-      "prod",
-      [](const Tensor& x, int64_t dim, bool keepdim, OptDType dtype, const OptTensor& out) {
-        return deliver(prod(x, dim, keepdim, dtype), out, "prod");
+  both_out(
+      b, "prod",
+      [](const Tensor& x, int64_t dim, bool keepdim, OptDType dtype) {
+        return prod(x, dim, keepdim, dtype);
       },
       py::arg("input"), py::arg("dim"), py::arg("keepdim") = false, py::kw_only(),
-      py::arg("dtype") = py::none(), py::arg("out") = py::none(), prod_doc);
+      py::arg("dtype") = py::none(), prod_doc);
 
   bind_dims<amax>(b, "amax", R"(Largest element over dims (all by default); NaN if there is one.
 The gradient is shared evenly among equal maxima. Raises IndexError for zero elements.)");
   bind_dims<amin>(b, "amin", R"(Smallest element over dims (all by default); NaN if there is one.
 The gradient is shared evenly among equal minima. Raises IndexError for zero elements.)");
-  const py::object aminmax_type = pair_type(b, "aminmax", "min max");
-  b.both(
-      "aminmax",
-      [aminmax_type](const Tensor& x, OptInt dim, bool keepdim) {
-        const auto r = aminmax(x, dim, keepdim);
-        return aminmax_type(r.first, r.second);
-      },
-      py::arg("input"), py::kw_only(), py::arg("dim") = py::none(), py::arg("keepdim") = false,
-      "(amin, amax) over one dim or all.");
+  both_out(b, "aminmax", pair_type("aminmax", "min max"), &aminmax, py::arg("input"), py::kw_only(),
+           py::arg("dim") = py::none(), py::arg("keepdim") = false,
+           "(amin, amax) over one dim or all.");
   bind_extreme<amax, max, maximum>(b, "max", R"(max(input): the largest element, as amax.
 max(input, dim, keepdim=False): (values, indices) along dim; the first index of equal ones.
 max(input, other): elementwise maximum. NaN is larger than everything.)");
   bind_extreme<amin, min, minimum>(b, "min", R"(min(input): the smallest element, as amin.
 min(input, dim, keepdim=False): (values, indices) along dim; the first index of equal ones.
 min(input, other): elementwise minimum. NaN is smaller than everything.)");
-  b.both("argmax", &argmax, py::arg("input"), py::arg("dim") = py::none(),
-         py::arg("keepdim") = false,
-         "Index (int64) of the first maximum along dim, or in the flattened tensor. NaN is the "
-         "maximum.");
-  b.both("argmin", &argmin, py::arg("input"), py::arg("dim") = py::none(),
-         py::arg("keepdim") = false,
-         "Index (int64) of the first minimum along dim, or in the flattened tensor. NaN is the "
-         "minimum.");
+  both_out(b, "argmax", &argmax, py::arg("input"), py::arg("dim") = py::none(),
+           py::arg("keepdim") = false,
+           "Index (int64) of the first maximum along dim, or in the flattened tensor. NaN is the "
+           "maximum.");
+  both_out(b, "argmin", &argmin, py::arg("input"), py::arg("dim") = py::none(),
+           py::arg("keepdim") = false,
+           "Index (int64) of the first minimum along dim, or in the flattened tensor. NaN is the "
+           "minimum.");
 
   bind_dims<all>(b, "all", "Whether all elements over dims (all by default) are nonzero; bool.");
   bind_dims<any>(b, "any", "Whether any element over dims (all by default) is nonzero; bool.");
@@ -198,23 +142,40 @@ min(input, other): elementwise minimum. NaN is smaller than everything.)");
 
 sum (x - mean)^2 / max(0, n - correction); unbiased=True is correction=1, False is 0.
 input: floats; dim: int, tuple or None; keepdim. Two-pass in blocks, combined in float64.)";
-  bind_var<Tensor, var>(b, "var", var_doc);
-  bind_var<Tensor, std>(b, "std", var_doc);
-  bind_var<std::pair<Tensor, Tensor>, var_mean>(b, "var_mean", var_doc);
-  bind_var<std::pair<Tensor, Tensor>, std_mean>(b, "std_mean", var_doc);
+  const auto variance = [&b](const char* name) {
+    return [&b, name](auto f, const auto&... extra) { both_out(b, name, f, extra...); };
+  };
+  const auto with_mean = [&b](const char* name) {
+    return [&b, name](auto f, const auto&... extra) { b.both(name, f, extra...); };
+  };
+  using Pair = std::pair<Tensor, Tensor>;
+  bind_var<Tensor, var>(variance("var"), var_doc);
+  bind_var<Tensor, std>(variance("std"), var_doc);
+  bind_var<Pair, var_mean>(with_mean("var_mean"), var_doc);
+  bind_var<Pair, std_mean>(with_mean("std_mean"), var_doc);
 
-  b.both(
+  const char* norm_doc = R"(Vector norm (sum |x|^p)^(1/p) over dims (all by default).
+
+p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert first.)";
+  b.function(
+      "norm",
+      [](const Tensor& x, const py::object& p, const OptDims& dim, bool keepdim,
+         const OptionalOut& out, OptDType dtype) {
+        return into_out(norm(x, order_of(p, "norm"), dims_or_all(dim), keepdim, dtype), out,
+                        "norm");
+      },
+      py::arg("input"), py::arg("p") = "fro", py::arg("dim") = py::none(),
+      py::arg("keepdim") = false, py::arg("out") = py::none(), py::arg("dtype") = py::none(),
+      norm_doc);
+  b.method(
       "norm",
       [](const Tensor& x, const py::object& p, const OptDims& dim, bool keepdim, OptDType dtype) {
         return norm(x, order_of(p, "norm"), dims_or_all(dim), keepdim, dtype);
       },
-      py::arg("input"), py::arg("p") = "fro", py::arg("dim") = py::none(),
-      py::arg("keepdim") = false, py::arg("dtype") = py::none(),
-      R"(Vector norm (sum |x|^p)^(1/p) over dims (all by default).
-
-p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert first.)");
-  b.function(
-      "linalg_vector_norm",
+      py::arg("p") = "fro", py::arg("dim") = py::none(), py::arg("keepdim") = false,
+      py::arg("dtype") = py::none(), norm_doc);
+  function_out(
+      b, "linalg_vector_norm",
       [](const Tensor& x, double ord, const OptDims& dim, bool keepdim, OptDType dtype) {
         return vector_norm(x, ord, dims_or_all(dim), keepdim, dtype);
       },
@@ -223,63 +184,48 @@ p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert firs
       "Vector norm of order ord over dims; see norm.");
   b.both("dist", &dist, py::arg("input"), py::arg("other"), py::arg("p") = 2.0,
          "p-norm of input - other.");
-  b.both(
-      "logsumexp",
-      [](const Tensor& x, const Dims& dim, bool keepdim, const OptTensor& out) {
-        return deliver(logsumexp(x, dim, keepdim), out, "logsumexp");
-      },
-      py::arg("input"), py::arg("dim"), py::arg("keepdim") = false, py::kw_only(),
-      py::arg("out") = py::none(), "log(sum(exp(input))) over dims without overflow; floats only.");
+  both_out(b, "logsumexp", &logsumexp, py::arg("input"), py::arg("dim"), py::arg("keepdim") = false,
+           "log(sum(exp(input))) over dims without overflow; integers are computed as floats.");
 
   const auto scan = [&](const char* name, Tensor (*f)(const Tensor&, int64_t, OptDType),
                         const char* doc) {
-    b.both(
-        name,
-        [f, name](const Tensor& x, int64_t dim, OptDType dtype, const OptTensor& out) {
-          return deliver(f(x, dim, dtype), out, name);
-        },
-        py::arg("input"), py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none(),
-        py::arg("out") = py::none(), doc);
+    both_out(b, name, f, py::arg("input"), py::arg("dim"), py::kw_only(),
+             py::arg("dtype") = py::none(), doc);
+    b.method(
+        (std::string(name) + "_").c_str(),
+        [f](Tensor self, int64_t dim, OptDType dtype) { return copy_(self, f(self, dim, dtype)); },
+        py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none(), "In place.");
   };
   scan("cumsum", &cumsum,
        R"(Cumulative sum along dim, in float64 (int64) and rounded once per element.
 dtype: result dtype; integers give int64.)");
   scan("cumprod", &cumprod,
        "Cumulative product along dim, in float64 (int64). dtype: result dtype.");
-  b.both("logcumsumexp", &logcumsumexp, py::arg("input"), py::arg("dim"),
-         "log(cumsum(exp(input))) along dim.");
-  const auto cum = [&](const char* name, std::pair<Tensor, Tensor> (*f)(const Tensor&, int64_t),
-                       const char* doc) {
-    const py::object type = pair_type(b, name, "values indices");
-    b.both(
-        name,
-        [f, type](const Tensor& x, int64_t dim) {
-          const auto r = f(x, dim);
-          return type(r.first, r.second);
-        },
-        py::arg("input"), py::arg("dim"), doc);
-  };
-  cum("cummax", &cummax,
-      "(values, indices) of the largest element so far along dim; the last of equal ones.");
-  cum("cummin", &cummin,
-      "(values, indices) of the smallest element so far along dim; the last of equal ones.");
+  both_out(b, "logcumsumexp", &logcumsumexp, py::arg("input"), py::arg("dim"),
+           "log(cumsum(exp(input))) along dim.");
+  both_out(b, "cummax", pair_type("cummax"), &cummax, py::arg("input"), py::arg("dim"),
+           "(values, indices) of the largest element so far along dim; the last of equal ones.");
+  both_out(b, "cummin", pair_type("cummin"), &cummin, py::arg("input"), py::arg("dim"),
+           "(values, indices) of the smallest element so far along dim; the last of equal ones.");
 
   const char* median_doc =
       R"(Median: the lower of two middle values; NaN if there is one (nanmedian ignores NaN).
 median(input) over all elements; median(input, dim, keepdim=False): (values, indices).)";
-  b.both("median", [](const Tensor& x) { return median(x); }, py::arg("input"), median_doc);
-  bind_pair(b, "median", pair_type(b, "median", "values indices"), static_cast<PairFn>(&median),
-            false, median_doc);
-  b.both("nanmedian", [](const Tensor& x) { return nanmedian(x); }, py::arg("input"), median_doc);
-  bind_pair(b, "nanmedian", pair_type(b, "nanmedian", "values indices"),
-            static_cast<PairFn>(&nanmedian), false, median_doc);
-  bind_pair(b, "mode", pair_type(b, "mode", "values indices"), static_cast<PairFn>(&mode), true,
-            "(values, indices) of the most frequent value along dim: the smallest of several, its "
-            "last index.");
+  const auto medians = [&](const char* name, Tensor (*whole)(const Tensor&), PairFn along) {
+    b.both(name, whole, py::arg("input"), median_doc);
+    both_out(b, name, pair_type(name), along, py::arg("input"), py::arg("dim"),
+             py::arg("keepdim") = false, median_doc);
+  };
+  medians("median", &median, &median);
+  medians("nanmedian", &nanmedian, &nanmedian);
+  both_out(b, "mode", pair_type("mode"), &mode, py::arg("input"), py::arg("dim") = -1,
+           py::arg("keepdim") = false,
+           "(values, indices) of the most frequent value along dim: the smallest of several, its "
+           "last index.");
 
   const auto quantiles = [&](const char* name, auto f, const char* doc) {
-    b.both(
-        name,
+    both_out(
+        b, name,
         [f](const Tensor& x, const py::object& q, OptInt dim, bool keepdim,
             const std::string& interpolation) {
           return f(x, level_tensor(x, q), dim, keepdim, interpolation);

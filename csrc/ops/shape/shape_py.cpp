@@ -19,33 +19,25 @@ TensorList tensors_from_args(const py::args& args, const char* op) {
 
 void bind_joins(Binder& b) {
   for (const char* name : {"cat", "concat", "concatenate"}) {
-    b.function(
-        name,
-        [](const TensorList& tensors, int64_t dim, std::optional<Tensor> out) {
-          return into_out(cat(tensors, dim), out, "cat");
-        },
-        py::arg("tensors"), py::arg("dim") = 0, py::kw_only(), py::arg("out") = py::none(),
+    function_out(
+        b, name, &cat, py::arg("tensors"), py::arg("dim") = 0,
         "Joins tensors along an existing dim; their other sizes must be equal. dtypes are "
         "promoted, tensors of\n"
         "shape [0] are skipped. Raises ShapeError when sizes differ, ValueError for an empty "
         "list.\n\n"
         ">>> tercel.cat([tercel.zeros(2, 3), tercel.ones(1, 3)]).shape\ntercel.Size([3, 3])");
   }
-  b.function(
-      "stack",
-      [](const TensorList& tensors, int64_t dim, std::optional<Tensor> out) {
-        return into_out(stack(tensors, dim), out, "stack");
-      },
-      py::arg("tensors"), py::arg("dim") = 0, py::kw_only(), py::arg("out") = py::none(),
-      "Joins tensors of one shape along a new dim.");
-  b.function("hstack", &hstack, py::arg("tensors"), "Joins along dim 1 (dim 0 for 1-D tensors).");
-  b.function("vstack", &vstack, py::arg("tensors"),
-             "Joins along dim 0 after making every tensor at least 2-D.");
-  b.function("row_stack", &vstack, py::arg("tensors"), "Same as vstack.");
-  b.function("dstack", &dstack, py::arg("tensors"),
-             "Joins along dim 2 after making every tensor at least 3-D.");
-  b.function("column_stack", &column_stack, py::arg("tensors"),
-             "Joins along dim 1; 1-D tensors become columns.");
+  function_out(b, "stack", &stack, py::arg("tensors"), py::arg("dim") = 0,
+               "Joins tensors of one shape along a new dim.");
+  function_out(b, "hstack", &hstack, py::arg("tensors"),
+               "Joins along dim 1 (dim 0 for 1-D tensors).");
+  function_out(b, "vstack", &vstack, py::arg("tensors"),
+               "Joins along dim 0 after making every tensor at least 2-D.");
+  function_out(b, "row_stack", &vstack, py::arg("tensors"), "Same as vstack.");
+  function_out(b, "dstack", &dstack, py::arg("tensors"),
+               "Joins along dim 2 after making every tensor at least 3-D.");
+  function_out(b, "column_stack", &column_stack, py::arg("tensors"),
+               "Joins along dim 1; 1-D tensors become columns.");
   b.function(
       "block_diag",
       [](const py::args& args) { return block_diag(tensors_from_args(args, "block_diag")); },
@@ -163,12 +155,12 @@ void bind_rearrange(Binder& b) {
 }
 
 void bind_triangles(Binder& b) {
-  b.both("tril", &tril, py::arg("input"), py::arg("diagonal") = 0,
-         "Lower triangle of each trailing matrix: keeps elements with column - row <= diagonal, "
-         "zeroes the rest.");
-  b.both("triu", &triu, py::arg("input"), py::arg("diagonal") = 0,
-         "Upper triangle of each trailing matrix: keeps elements with column - row >= diagonal, "
-         "zeroes the rest.");
+  both_out(b, "tril", &tril, py::arg("input"), py::arg("diagonal") = 0,
+           "Lower triangle of each trailing matrix: keeps elements with column - row <= diagonal, "
+           "zeroes the rest.");
+  both_out(b, "triu", &triu, py::arg("input"), py::arg("diagonal") = 0,
+           "Upper triangle of each trailing matrix: keeps elements with column - row >= diagonal, "
+           "zeroes the rest.");
   b.method(
       "tril_", [](const Tensor& self, int64_t diagonal) { return tril_(self, diagonal); },
       py::arg("diagonal") = 0, "In-place tril.");
@@ -190,9 +182,9 @@ void bind_triangles(Binder& b) {
               "Row and column indices, [2, n], of the lower triangle of a row x col matrix.");
   def_indices("triu_indices", &triu_indices,
               "Row and column indices, [2, n], of the upper triangle of a row x col matrix.");
-  b.both("diag", &diag, py::arg("input"), py::arg("diagonal") = 0,
-         "1-D input: square matrix with it on the given diagonal. 2-D input: a copy of that "
-         "diagonal.");
+  both_out(b, "diag", &diag, py::arg("input"), py::arg("diagonal") = 0,
+           "1-D input: square matrix with it on the given diagonal. 2-D input: a copy of that "
+           "diagonal.");
   b.both("diag_embed", &diag_embed, py::arg("input"), py::arg("offset") = 0, py::arg("dim1") = -2,
          py::arg("dim2") = -1,
          "Zeros with the last dim of input on a diagonal of two new dims dim1, dim2.");

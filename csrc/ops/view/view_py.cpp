@@ -2,7 +2,7 @@
 #include "ops/view/view.h"
 
 #include "ops/copy/copy.h"
-#include "python/bind.h"
+#include "ops/creation/factory_args.h"
 
 namespace tercel {
 namespace {
@@ -24,6 +24,9 @@ TensorList tensor_split_any(const Tensor& t, const py::object& indices_or_sectio
     return tensor_split(t, indices_or_sections.cast<int64_t>(), dim);
   return tensor_split_at(t, indices_or_sections.cast<Dims>(), dim);
 }
+
+// PyTorch names the argument in all three ways.
+constexpr const char* kSplitNames[] = {"indices_or_sections", "indices", "sections"};
 
 // At least `rank` dims of size 1 around t's own, placed as NumPy's atleast_1d, _2d and _3d do.
 template <int rank>
@@ -52,15 +55,15 @@ void bind_atleast(Binder& b, const char* name) {
 
 // hsplit, vsplit, dsplit: tensor_split along a fixed dim.
 void bind_dim_split(Binder& b, const char* name, int rank, int dim) {
-  b.both(
-      name,
-      [name, rank, dim](const Tensor& t, const py::object& indices_or_sections) {
-        TERCEL_CHECK(t.dim() >= rank, Shape, name, ": expected at least ", rank,
-                     " dimensions, got shape ", t.shape());
-        return tensor_split_any(t, indices_or_sections, t.dim() == 1 ? 0 : dim);
-      },
-      py::arg("input"), py::arg("indices_or_sections"),
-      "tensor_split along a fixed dimension (hsplit: columns, vsplit: rows, dsplit: depth).");
+  const auto split = [name, rank, dim](const Tensor& t, const py::object& indices_or_sections) {
+    TERCEL_CHECK(t.dim() >= rank, Shape, name, ": expected at least ", rank,
+                 " dimensions, got shape ", t.shape());
+    return tensor_split_any(t, indices_or_sections, t.dim() == 1 ? 0 : dim);
+  };
+  for (const char* cuts : kSplitNames) {
+    b.both(name, split, py::arg("input"), py::arg(cuts),
+           "tensor_split along a fixed dimension (hsplit: columns, vsplit: rows, dsplit: depth).");
+  }
 }
 
 // Replaces the geometry of `self` by that of a view of it.
@@ -76,12 +79,14 @@ Tensor& become(Tensor& self, const Tensor& view, const char* op) {
 void bind_view(Binder& b) {
   b.method(
       "view",
-      [](const Tensor& t, const py::args& args) {
-        DType dtype;
-        if (args.size() == 1 && dtype_from_object(args[0].ptr(), &dtype))
-          return view_dtype(t, dtype);
-        return view(t, dims_from_args(args, "view"));
+      [](const Tensor& t, const py::args& args, std::optional<DType> dtype,
+         const std::optional<Dims>& size) {
+        DType first;
+        if (args.size() == 1 && dtype_from_object(args[0].ptr(), &first)) dtype = first;
+        if (dtype) return view_dtype(t, *dtype);
+        return view(t, factory_shape(args, size, "view"));
       },
+      py::arg("dtype") = py::none(), py::arg("size") = py::none(),
       "view(*sizes) or view(dtype): same memory, other shape (one size may be -1) or "
       "dtype.\n\nRaises RuntimeError if the "
       "strides do not allow it without a copy; see reshape().");
@@ -90,9 +95,10 @@ void bind_view(Binder& b) {
       py::arg("other"), "view with the shape of `other`.");
   b.method(
       "reshape",
-      [](const Tensor& t, const py::args& args) {
-        return reshape(t, dims_from_args(args, "reshape"));
+      [](const Tensor& t, const py::args& args, const std::optional<Dims>& shape) {
+        return reshape(t, factory_shape(args, shape, "reshape"));
       },
+      py::arg("shape") = py::none(),
       "reshape(*sizes): a view if the strides allow it, else a copy. One size may be -1.");
   b.function(
       "reshape", &reshape, py::arg("input"), py::arg("shape"),
@@ -110,14 +116,17 @@ void bind_view(Binder& b) {
   b.function("permute", &permute, py::arg("input"), py::arg("dims"), "Reorders the dimensions.");
   b.method(
       "permute",
-      [](const Tensor& t, const py::args& args) {
-        return permute(t, dims_from_args(args, "permute"));
+      [](const Tensor& t, const py::args& args, const std::optional<Dims>& dims) {
+        return permute(t, factory_shape(args, dims, "permute"));
       },
-      "permute(*dims): reorders the dimensions.");
-  for (const char* name : {"transpose", "swapaxes", "swapdims"}) {
-    b.both(name, &transpose, py::arg("input"), py::arg("dim0"), py::arg("dim1"),
+      py::arg("dims") = py::none(), "permute(*dims): reorders the dimensions.");
+  const auto swap = [&b](const char* name, const char* first, const char* second) {
+    b.both(name, &transpose, py::arg("input"), py::arg(first), py::arg(second),
            "Swaps two dimensions.");
-  }
+  };
+  swap("transpose", "dim0", "dim1");
+  swap("swapdims", "dim0", "dim1");
+  swap("swapaxes", "axis0", "axis1");
   b.both("t", &t_, py::arg("input"), "Transpose of a matrix; vectors and scalars unchanged.");
   b.both("adjoint", &mT, py::arg("input"), "Swaps the last two dimensions.");
   for (const char* name : {"movedim", "moveaxis"}) {
@@ -126,9 +135,10 @@ void bind_view(Binder& b) {
   }
   b.method(
       "expand",
-      [](const Tensor& t, const py::args& args) {
-        return expand(t, dims_from_args(args, "expand"));
+      [](const Tensor& t, const py::args& args, const std::optional<Dims>& size, bool) {
+        return expand(t, factory_shape(args, size, "expand"));
       },
+      py::arg("size") = py::none(), py::arg("implicit") = false,
       "expand(*sizes): broadcast view; -1 keeps a size. Several elements then share memory.");
   b.method(
       "expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
@@ -162,17 +172,20 @@ void bind_view(Binder& b) {
          "View at `index` along `dim`; drops the dimension.");
   b.both("narrow", &narrow, py::arg("input"), py::arg("dim"), py::arg("start"), py::arg("length"),
          "View of `length` elements from `start` along `dim`.");
-  b.both("split", split_any, py::arg("input"), py::arg("split_size_or_sections"),
-         py::arg("dim") = 0,
-         "Views of `split_size` elements (the last may be shorter), or of the listed sizes, along "
-         "`dim`.");
+  const char* split_doc =
+      "Views of `split_size` elements (the last may be shorter), or of the listed sizes, along "
+      "`dim`.";
+  b.function("split", split_any, py::arg("tensor"), py::arg("split_size_or_sections"),
+             py::arg("dim") = 0, split_doc);
+  b.method("split", split_any, py::arg("split_size"), py::arg("dim") = 0, split_doc);
   b.both("split_with_sizes", &split_sizes, py::arg("input"), py::arg("split_sizes"),
          py::arg("dim") = 0, "Views of the listed sizes along `dim`.");
   b.both("chunk", &chunk, py::arg("input"), py::arg("chunks"), py::arg("dim") = 0,
          "At most `chunks` views of equal size along `dim`.");
-  b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg("indices_or_sections"),
-         py::arg("dim") = 0,
-         "Views along `dim`: that many nearly equal ones, or cut at the listed indices.");
+  for (const char* cuts : kSplitNames) {
+    b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg(cuts), py::arg("dim") = 0,
+           "Views along `dim`: that many nearly equal ones, or cut at the listed indices.");
+  }
   bind_dim_split(b, "hsplit", 1, 1);
   bind_dim_split(b, "vsplit", 2, 0);
   bind_dim_split(b, "dsplit", 3, 2);
