@@ -54,6 +54,53 @@ def test_int_matmul_is_exact(cpu, signed):
         )
 
 
+def test_int_matmul_of_many_rows(cpu):
+    # Rows packed by the tasks, several k blocks.
+    rng = np.random.default_rng(3)
+    for m, n, k in ((701, 35, 900), (130, 50, 5000)):
+        a, b = ints(rng, m, k), ints(rng, k, n)
+        want = a.astype(np.float64) @ b.astype(np.float64)  # exact: below 2^53
+        zero = rng.integers(-300, 300, m).astype(np.int32)
+        for threads in (1, 3):
+            before = tercel.get_num_threads()
+            tercel.set_num_threads(threads)
+            try:
+                got = tercel.int_matmul(tercel.tensor(a), tercel.tensor(b))
+                scaled = tercel.int_matmul(
+                    tercel.tensor(a),
+                    tercel.tensor(b),
+                    zero_point_a=tercel.tensor(zero),
+                    dtype=tercel.float32,
+                )
+            finally:
+                tercel.set_num_threads(before)
+            assert (got.numpy() == want).all(), f"{cpu} {m}x{n}x{k}"
+            exact = want - zero[:, None].astype(np.float64) * b.sum(0, dtype=np.float64)
+            assert (scaled.numpy() == exact.astype(np.float32)).all()
+
+
+def test_int_matmul_with_a_qtensor():
+    rng = np.random.default_rng(4)
+    a = tercel.tensor(ints(rng, 2, 5, 70))
+    q = tercel.quantization.quantize(
+        tercel.from_numpy(rng.standard_normal((33, 70), dtype=np.float32)), "int8"
+    )
+    codes = q.values.t()
+    assert bits(tercel.int_matmul(a, q)) == bits(tercel.int_matmul(a, codes))
+    scales = q.scales.reshape(-1)
+    want = tercel.int_matmul(a, codes, scale_a=0.5, scale_b=scales, dtype=tercel.float32)
+    assert bits(tercel.int_matmul(a, q, scale_a=0.5, dtype=tercel.float32)) == bits(want)
+    own = tercel.int_matmul(a, q, scale_b=0.25, dtype=tercel.bfloat16)
+    assert bits(own) == bits(tercel.int_matmul(a, codes, scale_b=0.25, dtype=tercel.bfloat16))
+    q.values[0, 0] += 1  # packed again
+    assert bits(tercel.int_matmul(a, q)) == bits(tercel.int_matmul(a, q.values.t()))
+    with pytest.raises(tercel.ShapeError, match="do not fit"):
+        tercel.int_matmul(a[..., :69], q)
+    for scheme in ("int8-zp", "int8-g32", "fp8"):
+        with pytest.raises(ValueError, match="one scale per row"):
+            tercel.int_matmul(a, tercel.quantization.quantize(tercel.ones(33, 96), scheme))
+
+
 def test_int_matmul_never_saturates(cpu):
     """255 * 127 + 255 * 127 does not fit the 16-bit pair sums of vpmaddubsw; nor does -128 * -128 * 2."""
     for k in (2, 64, 515):

@@ -1,6 +1,9 @@
-"""Integer products and quantised linear layers. Peers: torch._int_mm, torch's quantize_dynamic (oneDNN), float32."""
+"""Integer products and quantised linear layers. Peers: torch._int_mm, torch's quantize_dynamic (oneDNN), float32; in rows
+of their own ONNX Runtime, where it is installed."""
 
 import numpy as np
+
+import onnx_peer
 
 from . import case
 
@@ -19,6 +22,25 @@ for size in (512, 1024, 2048):
         theirs=lambda L, a, b: L._int_mm(a, b),
         flops=2.0 * size**3,
         bytes=2 * size**2 + 4 * size**2,
+        quick=size == 1024,
+    )
+
+
+for size in (512, 1024, 2048):
+    case(
+        "int_matmul packed",
+        f"{size}^3 s8",
+        inputs=lambda s, n=size: [codes(n, n), s.normal(n, n)],
+        prepare=lambda L, a, w: (
+            [a, L.quantization.quantize(w, "int8")]
+            if L.__name__ == "tercel"
+            else [a, (w * 40).to(L.int8).t()]
+        ),
+        fn=lambda L, a, w: L.int_matmul(a, w),
+        theirs=lambda L, a, w: L._int_mm(a, w),
+        flops=2.0 * size**3,
+        bytes=2 * size**2 + 4 * size**2,
+        check=False,
         quick=size == 1024,
     )
 
@@ -70,3 +92,34 @@ for scheme, width in BITS.items():
             check=False,
             quick=scheme == "int4" and m == 1,
         )
+
+
+def against_onnx(scheme, peer):
+    """Row of a scheme with ONNX Runtime in the place of PyTorch."""
+
+    def prepare(L, x, w):
+        if L.__name__ == "tercel":
+            return [x, L.quantization.quantize(w, scheme)]
+        return [peer(x.numpy(), w.numpy(), L.get_num_threads())]
+
+    return prepare
+
+
+if onnx_peer.AVAILABLE:
+    for scheme, rows, peer in (
+        ("int8-dynamic", (1, 16, 128, 1024), onnx_peer.dynamic_int8),
+        ("int4-g32", (1, 4, 16, 128), lambda x, w, threads: onnx_peer.int4(x, w, 32, threads)),
+    ):
+        for m in rows:
+            n = k = 1024 if m == 1024 else 4096
+            case(
+                f"linear {scheme} (ONNX Runtime)",
+                f"{m}x{k}x{n}",
+                inputs=lambda s, m=m, k=k, n=n: [s.normal(m, k), s.normal(n, k)],
+                prepare=against_onnx(scheme, peer),
+                fn=lambda L, x, w: L.nn.functional.linear(x, w),
+                theirs=lambda L, run: run(),
+                flops=2.0 * m * n * k,
+                bytes=n * k * (5 / 8 if scheme == "int4-g32" else 1) + 4 * m * (n + k),
+                check=False,
+            )

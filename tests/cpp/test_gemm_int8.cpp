@@ -67,7 +67,7 @@ int value(int64_t i, bool is_signed, bool extreme) {
 }
 
 void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed, bool extreme,
-           bool accumulate) {
+           bool accumulate, bool wide = false) {
   const int64_t lines = u.group == 64 ? int8_lines(K) : (K + 3) / 4, panel_lines = int8_lines(K);
   std::vector<uint8_t> a(static_cast<size_t>(m * K));
   std::vector<int8_t> b(static_cast<size_t>(n * K));
@@ -84,8 +84,10 @@ void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed,
   int8_kernels().pack_a(p);
   const int64_t ldc = n + 3;
   std::vector<int32_t> c(static_cast<size_t>((m + 2) * ldc), -77777);
-  u.run(lines, pa.data(), a_signed && !u.needs_unsigned, packed.data(), panel_lines * 64,
-        c.data() + ldc, ldc, m, n, accumulate);
+  Block<char> widened(wide ? panel_lines * 128 : 0);
+  if (wide) int8_kernels().widen_b(packed.data(), panel_lines, widened.data());
+  u.run(lines, pa.data(), a_signed && !u.needs_unsigned, wide ? widened.data() : packed.data(),
+        wide ? 0 : panel_lines * 64, c.data() + ldc, ldc, m, n, accumulate);
   for (int64_t i = 0; i < m + 2; ++i) {
     for (int64_t j = 0; j < ldc; ++j) {
       int64_t want = -77777;
@@ -116,12 +118,17 @@ TEST(int8_micro_kernels) {
     ++ran;
     for (int64_t m = 1; m <= u.mr; ++m) {
       for (int64_t n = 1; n <= u.panels * 16; n += (m == u.mr || m == 1) ? 1 : 5) {
-        for (int64_t K : {1, 4, 5, 64, 67}) check(u, K, m, n, true, false, (m + n) % 2 == 0);
+        for (int64_t K : {1, 4, 5, 64, 67}) {
+          check(u, K, m, n, true, false, (m + n) % 2 == 0);
+          if (u.widen) check(u, K, m, n, true, false, (m + n) % 2 == 0, true);
+        }
       }
     }
     for (bool is_signed : {true, false}) {
-      for (bool extreme : {true, false})
+      for (bool extreme : {true, false}) {
         check(u, 515, u.mr, u.panels * 16, is_signed, extreme, false);
+        if (u.widen) check(u, 515, u.mr, u.panels * 16, is_signed, extreme, false, true);
+      }
     }
   }
   CHECK(ran >= 2);

@@ -1,5 +1,5 @@
-// Driver of the integer product: a is packed once, then tasks of rows x columns run the
-// micro-kernel over k blocks.
+// Driver of the integer product: tasks of rows x columns run the micro-kernel over k blocks. A
+// small a is packed once for all tasks; of a large one each task packs its rows into its own L2.
 #include "ops/matmul/gemm_int8.h"
 
 #include <algorithm>
@@ -30,7 +30,10 @@ const Int8Ukernel& choose() {
   return *best;
 }
 
-constexpr int64_t kLinesBlock = 1024;  // 4096 of k: a panel of a and one of b stay in L2
+constexpr int64_t kLinesBlock = 1024;       // 4096 of k: a panel of a and one of b stay in L2
+constexpr int64_t kWideLinesBlock = 160;    // a widened panel of b stays in L1
+constexpr int64_t kWideRowPanels = 4;       // so many rows pay for widening
+constexpr int64_t kRowsBytes = 384 * 1024;  // packed rows in use: part of an L2
 constexpr int64_t kSerialWork = 1 << 20;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -47,13 +50,33 @@ struct Buffer {
   void* p;
 };
 
+int64_t lines_block(bool wide) { return wide ? kWideLinesBlock : kLinesBlock; }
+
 struct Product {
   const Int8Gemm& g;
   const Int8Ukernel& u;
-  int64_t lines, row_bytes;  // of a packed row: lines * 4 bytes (8 when widened)
-  const char* a;
+  int64_t lines, row_bytes;    // of a packed row: lines * 4 bytes (8 when widened)
+  bool wide;                   // b is widened for the task
+  const char* a;               // all of it, packed; null: each task packs its rows
   int64_t col_step, row_step;  // of a task; multiples of the tile
   int64_t cols;                // tasks along n
+
+  // Rows [i0, i1), i0 a multiple of the tile, as panels.
+  void pack_rows(int64_t i0, int64_t i1, char* dst) const {
+    Int8PackAArgs p;
+    p.a = static_cast<const char*>(g.a.data) + i0 * g.a.row_stride;
+    p.row_stride = g.a.row_stride;
+    p.k_stride = g.a.k_stride;
+    p.rows = i1 - i0;
+    p.K = g.K;
+    p.mr = u.mr;
+    p.group = u.group;
+    p.widen = u.widen;
+    p.a_signed = g.a_signed;
+    p.flip = g.a_signed && u.needs_unsigned ? 0x80 : 0;
+    p.dst = dst;
+    int8_kernels().pack_a(p);
+  }
 
   void finish(int32_t* acc, int64_t ld, int64_t i, int64_t j, int64_t m, int64_t n) const {
     Int8EpilogueArgs e;
@@ -81,15 +104,28 @@ struct Product {
     const int64_t j0 = t % cols * col_step, j1 = std::min(j0 + col_step, g.N);
     const int64_t nr = u.panels * kInt8Panel, b_panel = int8_lines(g.K) * 64;
     const char* b = static_cast<const char*>(g.packed_b);
-    const bool keep = lines > kLinesBlock;  // sums between k blocks
-    const bool in_out = g.out_dtype == DType::i32;
+    // Sums stay between k blocks, in the output if they can. Otherwise a tile is finished from L1:
+    // rows of the output, a power of two apart, would evict each other.
+    const int64_t block = lines_block(wide);
+    const bool keep = lines > block;
+    const bool in_out = keep && g.out_dtype == DType::i32;
+    const int64_t step_bytes = row_bytes / lines * u.mr;
     alignas(64) int32_t tile[32 * 32];
+    const Buffer rows(a ? 0 : ceil_div(i1 - i0, u.mr) * u.mr * row_bytes);
+    if (!a) pack_rows(i0, i1, rows.data());
+    const char* const panels = a ? a + i0 * row_bytes : rows.data();
     const Buffer sums(keep && !in_out ? (i1 - i0) * (j1 - j0) * 4 : 0);
-    for (int64_t l0 = 0; l0 < lines; l0 += kLinesBlock) {
-      const int64_t count = std::min(kLinesBlock, lines - l0);
+    const Buffer wide_b(wide ? block * 128 : 0);
+    for (int64_t l0 = 0; l0 < lines; l0 += block) {
+      const int64_t count = std::min(block, lines - l0);
       const bool last = l0 + count == lines;
       for (int64_t j = j0; j < j1; j += nr) {
         const int64_t n = std::min(nr, j1 - j);
+        const char* bp = b + j / kInt8Panel * b_panel + l0 * 64;
+        if (wide) {
+          int8_kernels().widen_b(bp, count, wide_b.data());
+          bp = wide_b.data();
+        }
         for (int64_t i = i0; i < i1; i += u.mr) {
           const int64_t m = std::min<int64_t>(u.mr, i1 - i);
           int32_t* c = tile;
@@ -101,9 +137,9 @@ struct Product {
             ld = j1 - j0;
             c = reinterpret_cast<int32_t*>(sums.data()) + (i - i0) * ld + (j - j0);
           }
-          const char* ap = a + i * row_bytes + l0 * (row_bytes / lines) * u.mr;
-          u.run(count, ap, g.a_signed && !u.needs_unsigned, b + j / kInt8Panel * b_panel + l0 * 64,
-                b_panel, c, ld, m, n, l0 > 0);
+          const char* ap = panels + (i - i0) * row_bytes + l0 * step_bytes;
+          u.run(count, ap, g.a_signed && !u.needs_unsigned, bp, wide ? 0 : b_panel, c, ld, m, n,
+                l0 > 0);
           if (last) finish(c, ld, i, j, m, n);
         }
       }
@@ -156,36 +192,28 @@ void int8_gemm(const Int8Gemm& g) {
   const int64_t lines = u.group == 64 ? int8_lines(g.K) : ceil_div(g.K, 4);
   const int64_t row_bytes = lines * (u.widen ? 8 : 4);
   const int64_t row_panels = ceil_div(g.M, u.mr);
-  const Buffer a(row_panels * u.mr * row_bytes);
   const bool serial = in_parallel_region() || g.M * g.N <= kSerialWork / g.K;
-  const auto pack = [&](int64_t p0, int64_t p1) {
-    Int8PackAArgs p;
-    p.a = static_cast<const char*>(g.a.data) + p0 * u.mr * g.a.row_stride;
-    p.row_stride = g.a.row_stride;
-    p.k_stride = g.a.k_stride;
-    p.rows = std::min(p1 * u.mr, g.M) - p0 * u.mr;
-    p.K = g.K;
-    p.mr = u.mr;
-    p.group = u.group;
-    p.widen = u.widen;
-    p.a_signed = g.a_signed;
-    p.flip = g.a_signed && u.needs_unsigned ? 0x80 : 0;
-    p.dst = a.data() + p0 * u.mr * row_bytes;
-    int8_kernels().pack_a(p);
-  };
-  parallel_for(row_panels,
-               serial ? row_panels : std::max<int64_t>(1, 128 * 1024 / (u.mr * g.K + 1)), pack);
-
-  Product p{g, u, lines, row_bytes, a.data(), 0, 0, 0};
-  const int64_t nr = u.panels * kInt8Panel, tiles_n = ceil_div(g.N, nr);
-  // Rows of a task: their part of a in half an L2; columns: enough tasks for the threads.
-  const int64_t max_rows =
-      std::max<int64_t>(1, 384 * 1024 / (u.mr * std::min(row_bytes, kLinesBlock * 4)));
   const int64_t threads = serial ? 1 : num_threads();
-  int64_t row_tasks = ceil_div(row_panels, max_rows);
-  const int64_t col_tasks =
-      std::min(tiles_n, row_tasks >= 4 * threads ? 1 : ceil_div(4 * threads, row_tasks));
-  row_tasks = ceil_div(row_panels, ceil_div(row_panels, row_tasks));
+  const int64_t nr = u.panels * kInt8Panel, tiles_n = ceil_div(g.N, nr);
+  const int64_t a_bytes = row_panels * u.mr * row_bytes;
+  const bool whole = a_bytes <= kRowsBytes;
+  const Buffer a(whole ? a_bytes : 0);
+  const bool wide = u.widen && row_panels >= kWideRowPanels;
+  Product p{g, u, lines, row_bytes, wide, a.data(), 0, 0, 0};
+  if (whole) {
+    parallel_for(row_panels,
+                 serial ? row_panels : std::max<int64_t>(1, 128 * 1024 / (u.mr * g.K + 1)),
+                 [&](int64_t p0, int64_t p1) {
+                   const int64_t i0 = p0 * u.mr;
+                   p.pack_rows(i0, std::min(p1 * u.mr, g.M), a.data() + i0 * row_bytes);
+                 });
+  }
+  // Tasks of a part of the columns where the rows are packed already, else of all columns; their
+  // number is a multiple of the threads. A k block of their rows is in use at a time.
+  const int64_t in_use = a_bytes / lines * std::min(lines, lines_block(wide));
+  int64_t row_tasks = whole ? 1 : ceil_div(ceil_div(in_use, kRowsBytes), threads) * threads;
+  row_tasks = std::min(row_tasks, row_panels);
+  const int64_t col_tasks = whole ? std::min(tiles_n, threads == 1 ? 1 : 4 * threads) : 1;
   p.row_step = ceil_div(row_panels, row_tasks) * u.mr;
   p.col_step = ceil_div(tiles_n, col_tasks) * nr;
   p.cols = ceil_div(g.N, p.col_step);

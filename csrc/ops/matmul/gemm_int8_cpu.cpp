@@ -25,9 +25,13 @@ TERCEL_INLINE void interleave(const int8_t* r, int64_t step, int8_t* out) {
               d = load_bytes(r + 3 * step);
   const Pairs ab0 = (Pairs)__builtin_shuffle(a, b, low), ab1 = (Pairs)__builtin_shuffle(a, b, high);
   const Pairs cd0 = (Pairs)__builtin_shuffle(c, d, low), cd1 = (Pairs)__builtin_shuffle(c, d, high);
-  const Pairs lines[4] = {__builtin_shuffle(ab0, cd0, low2), __builtin_shuffle(ab0, cd0, high2),
-                          __builtin_shuffle(ab1, cd1, low2), __builtin_shuffle(ab1, cd1, high2)};
-  __builtin_memcpy(out, lines, 64);
+  // One store each: a copy of an array of them would wait for narrower stores.
+  const Pairs l0 = __builtin_shuffle(ab0, cd0, low2), l1 = __builtin_shuffle(ab0, cd0, high2);
+  const Pairs l2 = __builtin_shuffle(ab1, cd1, low2), l3 = __builtin_shuffle(ab1, cd1, high2);
+  __builtin_memcpy(out, &l0, 16);
+  __builtin_memcpy(out + 16, &l1, 16);
+  __builtin_memcpy(out + 32, &l2, 16);
+  __builtin_memcpy(out + 48, &l3, 16);
 }
 
 // Sum of the four signed bytes of each word.
@@ -75,6 +79,8 @@ void pack_b(const Int8PackBArgs& g) {
       packed = full;
       count = whole < 4 ? whole : 4;
       for (int64_t l = 0; l < full; ++l) {
+        // Rows far apart: nothing else brings them in time. Past the end it has no effect.
+        for (int64_t k = 16; k < 20; ++k) __builtin_prefetch(src + (l * 4 + k) * ks);
         for (int64_t q = 0; q < count; ++q) {
           interleave(src + l * 4 * ks + q * 16, ks, dst + (q * lines + l) * 64);
         }
@@ -112,45 +118,67 @@ void widen_a(const Int8PackAArgs& g) {
   }
 }
 
+// Groups [q0, q1) of one row, element by element: other strides, the end of k.
+void pack_row_tail(const Int8PackAArgs& g, const uint8_t* src, int64_t q0, int64_t q1,
+                   uint8_t* out) {
+  const int64_t group = g.group, step = g.mr * group, K = g.K, ks = g.k_stride;
+  const uint8_t flip = g.flip;
+  for (int64_t q = q0; q < q1; ++q) {
+    for (int64_t k = 0; k < group; ++k) {
+      const int64_t at = q * group + k;
+      out[q * step + k] = at < K ? static_cast<uint8_t>(src[at * ks] ^ flip) : uint8_t(0);
+    }
+  }
+}
+
+// Whole groups of one row of consecutive k.
+template <class Group, class Flip>
+TERCEL_INLINE void pack_row(const uint8_t* src, int64_t count, int64_t step, const Flip& flip,
+                            uint8_t* out) {
+#pragma GCC unroll 4
+  for (int64_t q = 0; q < count; ++q) {
+    Group v;
+    __builtin_memcpy(&v, src + q * int64_t{sizeof(Group)}, sizeof(Group));
+    v ^= flip;
+    __builtin_memcpy(out + q * step, &v, sizeof(Group));
+  }
+}
+
 void pack_a(const Int8PackAArgs& g) {
+  typedef uint8_t Line __attribute__((vector_size(64)));
   if (g.widen) return g.a_signed ? widen_a<int8_t>(g) : widen_a<uint8_t>(g);
-  const int64_t groups = (g.K + g.group - 1) / g.group, panels = (g.rows + g.mr - 1) / g.mr;
-  const int64_t full = g.k_stride == 1 ? g.K / g.group : 0;
-  const uint32_t flip4 = g.flip * 0x01010101u;
-  uint8_t* dst = static_cast<uint8_t*>(g.dst);
+  const int64_t mr = g.mr, group = g.group, groups = (g.K + group - 1) / group,
+                panels = (g.rows + mr - 1) / mr, step = mr * group;
+  const int64_t full = g.k_stride == 1 ? g.K / group : 0;
   for (int64_t p = 0; p < panels; ++p) {
-    const int64_t rows = g.rows - p * g.mr < g.mr ? g.rows - p * g.mr : g.mr;
-    uint8_t* panel = dst + p * groups * g.mr * g.group;
-    for (int64_t i = 0; i < g.mr; ++i) {
-      uint8_t* out = panel + i * g.group;
-      const int64_t step = g.mr * g.group;
+    const int64_t rows = g.rows - p * mr < mr ? g.rows - p * mr : mr;
+    uint8_t* panel = static_cast<uint8_t*>(g.dst) + p * groups * step;
+    for (int64_t i = 0; i < mr; ++i) {
+      uint8_t* out = panel + i * group;
       if (i >= rows) {
         for (int64_t q = 0; q < groups; ++q)
-          __builtin_memset(out + q * step, 0, static_cast<size_t>(g.group));
+          __builtin_memset(out + q * step, 0, static_cast<size_t>(group));
         continue;
       }
-      const uint8_t* src = static_cast<const uint8_t*>(g.a) + (p * g.mr + i) * g.row_stride;
-      int64_t q = 0;
-      if (g.group == 4) {
-        for (; q < full; ++q) {
-          uint32_t word;
-          __builtin_memcpy(&word, src + q * 4, 4);
-          word ^= flip4;
-          __builtin_memcpy(out + q * step, &word, 4);
-        }
+      const uint8_t* src = static_cast<const uint8_t*>(g.a) + (p * mr + i) * g.row_stride;
+      if (group == 4) {
+        pack_row<uint32_t>(src, full, step, g.flip * 0x01010101u, out);
       } else {
-        for (; q < full; ++q) {
-          for (int64_t k = 0; k < g.group; ++k) out[q * step + k] = src[q * g.group + k] ^ g.flip;
-        }
+        pack_row<Line>(src, full, step, Line{} + g.flip, out);
       }
-      for (; q < groups; ++q) {
-        for (int64_t k = 0; k < g.group; ++k) {
-          const int64_t at = q * g.group + k;
-          out[q * step + k] =
-              at < g.K ? static_cast<uint8_t>(src[at * g.k_stride] ^ g.flip) : uint8_t(0);
-        }
-      }
+      pack_row_tail(g, src, full, groups, out);
     }
+  }
+}
+
+void widen_b(const void* src, int64_t lines, void* dst) {
+  typedef int16_t Words __attribute__((vector_size(64)));
+  for (int64_t l = 0; l < lines; ++l) {
+    Words v;
+    __builtin_memcpy(&v, static_cast<const char*>(src) + l * 64, 64);
+    const Words even = (v << 8) >> 8, odd = v >> 8;
+    __builtin_memcpy(static_cast<char*>(dst) + l * 128, &even, 64);
+    __builtin_memcpy(static_cast<char*>(dst) + l * 128 + 64, &odd, 64);
   }
 }
 
@@ -164,11 +192,16 @@ TERCEL_INLINE int32_t wrap_mul(int32_t a, int32_t b) {
   return static_cast<int32_t>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
 }
 
-// Subtracts zero * sums from row `acc`, in place.
-TERCEL_INLINE void compensate(int32_t* acc, const int32_t* sums, int32_t zero, int64_t n) {
-  if (zero == 0) return;
+// out = acc - zero * sums; out may be acc.
+TERCEL_INLINE void compensate(int32_t* out, const int32_t* acc, const int32_t* sums, int32_t zero,
+                              int64_t n) {
+  if (zero == 0) {
+    if (out != acc) __builtin_memcpy(out, acc, static_cast<size_t>(n) * 4);
+    return;
+  }
+#pragma GCC ivdep
   for (int64_t j = 0; j < n; ++j) {
-    acc[j] = static_cast<int32_t>(static_cast<uint32_t>(acc[j]) -
+    out[j] = static_cast<int32_t>(static_cast<uint32_t>(acc[j]) -
                                   static_cast<uint32_t>(wrap_mul(sums[j], zero)));
   }
 }
@@ -204,13 +237,12 @@ void epilogue(const Int8EpilogueArgs& g) {
     const int32_t zero =
         static_cast<int32_t>(static_cast<uint32_t>(g.shift) +
                              static_cast<uint32_t>(g.zero_a ? g.zero_a[i * g.zero_a_stride] : 0));
-    compensate(acc, g.sums, zero, g.n);
+    if (g.out_dtype == DType::i32) {
+      compensate(static_cast<int32_t*>(g.out) + i * g.out_row_stride, acc, g.sums, zero, g.n);
+      continue;
+    }
+    compensate(acc, acc, g.sums, zero, g.n);
     switch (g.out_dtype) {
-      case DType::i32: {
-        int32_t* out = static_cast<int32_t*>(g.out) + i * g.out_row_stride;
-        if (out != acc) __builtin_memcpy(out, acc, static_cast<size_t>(g.n) * 4);
-        break;
-      }
       case DType::f32:
         float_row<float>(g, i, acc);
         break;
@@ -233,6 +265,6 @@ void epilogue(const Int8EpilogueArgs& g) {
 }  // namespace
 
 namespace TERCEL_LEVEL {
-extern const Int8Kernels int8_kernels = {pack_b, pack_a, epilogue};
+extern const Int8Kernels int8_kernels = {pack_b, pack_a, widen_b, epilogue};
 }  // namespace TERCEL_LEVEL
 }  // namespace tercel

@@ -46,6 +46,8 @@ struct Int8EpilogueArgs {
 struct Int8Kernels {
   void (*pack_b)(const Int8PackBArgs&);
   void (*pack_a)(const Int8PackAArgs&);
+  // Lines of 64 bytes as 128: int16 pairs (k0, k2) of 16 columns, then (k1, k3).
+  void (*widen_b)(const void* src, int64_t lines, void* dst);
   void (*epilogue)(const Int8EpilogueArgs&);
 };
 TERCEL_KERNEL_TABLE(Int8Kernels, int8_kernels)

@@ -16,8 +16,9 @@ namespace tercel {
 
 // c[m][n] (+)= sum over `lines` lines (four k each) of a times b. 1 <= m <= mr, 1 <= n <= 16
 // panels. `a`: a panel made by pack_a, k groups one behind the other; `b`: first panel, the next
-// one b_panel bytes on. `a_signed` tells kernels that take both. Writes only c[0..m)[0..n). `lines`
-// is a multiple of 16 except in the last call of a row.
+// one b_panel bytes on; b_panel 0: one panel made by widen_b (kernels with `widen` only).
+// `a_signed` tells kernels that take both. Writes only c[0..m)[0..n). `lines` is a multiple of 16
+// except in the last call of a row.
 using Int8UkrFn = void (*)(int64_t lines, const void* a, bool a_signed, const void* b,
                            int64_t b_panel, int32_t* c, int64_t ldc, int64_t m, int64_t n,
                            bool accumulate);

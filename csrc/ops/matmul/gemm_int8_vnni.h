@@ -23,7 +23,10 @@ TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At 
   for (int64_t l = 0; l < lines; ++l, a += MR, b += 64) {
     typename A::Reg v[NR];
 #pragma GCC unroll 4
-    for (int j = 0; j < NR; ++j) v[j] = A::load(b + at(j));
+    for (int j = 0; j < NR; ++j) {
+      v[j] = A::load(b + at(j));
+      __builtin_prefetch(b + at(j) + 10 * 64);  // panels of a and b together exceed L1
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
       const typename A::Reg x = A::set1(a[i]);

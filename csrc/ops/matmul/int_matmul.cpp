@@ -6,6 +6,7 @@
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/matmul/gemm_int8.h"
+#include "ops/quant/qtensor.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -27,18 +28,18 @@ Tensor per_row(const char* name, const Tensor& t, int64_t n, DType dtype, int64_
   return contiguous(to(t.detach(), dtype));
 }
 
-}  // namespace
-
-Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& o) {
+// b undefined: its shape is shape_b, its panels are packed_b.
+Tensor run(const Tensor& a, const Tensor& b, const Shape& shape_b, const Tensor& packed_b,
+           const IntMatmulOptions& o) {
+  const int dims_b = shape_b.size();
   TERCEL_CHECK(a.dtype() == DType::i8 || a.dtype() == DType::u8, DType,
                "int_matmul: a must be int8 or uint8, got ", dtype_name(a.dtype()));
-  TERCEL_CHECK(b.dtype() == DType::i8, DType, "int_matmul: b must be int8, got ",
-               dtype_name(b.dtype()));
-  TERCEL_CHECK(a.dim() >= 2 && b.dim() >= 2, Shape,
+  TERCEL_CHECK(a.dim() >= 2 && dims_b >= 2, Shape,
                "int_matmul: a and b must have at least 2 dims, got shapes ", a.shape(), " and ",
-               b.shape());
-  TERCEL_CHECK(a.size(-1) == b.size(-2), Shape, "int_matmul: a ", a.shape(), " and b ", b.shape(),
-               " do not fit: last dim of a is ", a.size(-1), ", second-last of b is ", b.size(-2));
+               shape_b);
+  const int64_t K = shape_b[dims_b - 2], N = shape_b[dims_b - 1];
+  TERCEL_CHECK(a.size(-1) == K, Shape, "int_matmul: a ", a.shape(), " and b ", shape_b,
+               " do not fit: last dim of a is ", a.size(-1), ", second-last of b is ", K);
   if (!(dtype_bit(o.dtype) & kOutMask)) fail_dtype("int_matmul", "dtype", o.dtype, kOutMask);
   const bool sums = o.dtype == DType::i32;
   TERCEL_CHECK(!sums || (!o.scale_a.defined() && !o.scale_b.defined() && !o.bias.defined()), Value,
@@ -50,10 +51,9 @@ Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& o) {
   TERCEL_CHECK(o.out_zero_point >= (u8 ? 0 : -128) && o.out_zero_point <= (u8 ? 255 : 127), Value,
                "int_matmul: out_zero_point must be a value of ",
                dtype_name(u8 ? DType::u8 : DType::i8), ", got ", o.out_zero_point);
-  const int64_t K = a.size(-1), N = b.size(-1);
   Shape batch_a, batch_b;
   for (int d = 0; d + 2 < a.dim(); ++d) batch_a.push_back(a.size(d));
-  for (int d = 0; d + 2 < b.dim(); ++d) batch_b.push_back(b.size(d));
+  for (int d = 0; d + 2 < dims_b; ++d) batch_b.push_back(shape_b[d]);
 
   Int8Gemm g;
   g.N = N;
@@ -64,7 +64,7 @@ Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& o) {
   g.epilogue.out_scale = static_cast<float>(o.out_scale);
   g.epilogue.out_zero = static_cast<int32_t>(o.out_zero_point);
   // One b for all: the batch dims of a are rows.
-  const bool joined = b.dim() == 2;
+  const bool joined = dims_b == 2;
   const Tensor rows =
       joined && a.dim() > 2 ? reshape(a, {a.numel() / std::max<int64_t>(K, 1), K}) : a;
   Shape out_shape = joined ? batch_a : broadcast_shapes(batch_a, batch_b, "int_matmul");
@@ -88,7 +88,7 @@ Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& o) {
   if (scale_b.defined()) g.epilogue.scale_b = scale_b.data_as<float>();
   if (bias.defined()) g.epilogue.bias = bias.data_as<float>();
 
-  const Tensor packed = empty({int8_packed_bytes(N, K)}, DType::i8);
+  const Tensor packed = b.defined() ? empty({int8_packed_bytes(N, K)}, DType::i8) : packed_b;
   g.packed_b = packed.data();
   const double work = static_cast<double>(g.M) * static_cast<double>(N) * static_cast<double>(K);
   const int64_t cost = work < 1e17 ? static_cast<int64_t>(work / 128) : int64_t{1} << 50;
@@ -112,6 +112,28 @@ Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& o) {
   const Tensor be = reshape(expand(b.detach(), b_shape), {-1, K, N});
   for (int64_t i = 0; i < be.size(0); ++i) product(select(ae, 0, i), select(be, 0, i), i);
   return out;
+}
+
+}  // namespace
+
+Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& options) {
+  TERCEL_CHECK(b.dtype() == DType::i8, DType, "int_matmul: b must be int8, got ",
+               dtype_name(b.dtype()));
+  return run(a, b, b.shape(), {}, options);
+}
+
+Tensor int_matmul(const Tensor& a, const QTensor& w, const IntMatmulOptions& options) {
+  const Shape& shape = w.shape();
+  TERCEL_CHECK(w.format() == QFormat::i8 && !w.zeros().defined() && shape.size() == 2 &&
+                   (w.scales().size(1) == 1 || shape[1] == 0),
+               Value,
+               "int_matmul: a QTensor must be a symmetric int8 matrix [N, K] with one scale per "
+               "row, got ",
+               w.text());
+  IntMatmulOptions o = options;
+  const auto packed = w.packed();
+  if (!o.scale_b.defined() && o.dtype != DType::i32) o.scale_b = packed->row_scales;
+  return run(a, {}, {shape[1], shape[0]}, packed->codes, o);
 }
 
 }  // namespace tercel

@@ -8,6 +8,8 @@
 
 namespace tercel {
 
+class QTensor;
+
 struct IntMatmulOptions {
   Tensor zero_point_a;  // integer, 0-d or one per row of a
   Tensor scale_a;       // float, 0-d or one per row of a ("token")
@@ -23,5 +25,8 @@ struct IntMatmulOptions {
 // for the rest. Cost: 2 M N K operations; b is packed on the way (N K bytes read and written). No
 // gradient.
 Tensor int_matmul(const Tensor& a, const Tensor& b, const IntMatmulOptions& options = {});
+// b = w^T of a symmetric int8 matrix w [N, K] with one scale per row, which stays packed between
+// calls; scale_b defaults to its scales where there are any (dtype other than int32).
+Tensor int_matmul(const Tensor& a, const QTensor& w, const IntMatmulOptions& options = {});
 
 }  // namespace tercel

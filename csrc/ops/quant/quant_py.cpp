@@ -4,6 +4,7 @@
 #include "ops/creation/creation.h"
 #include "ops/matmul/gemm_int8.h"
 #include "ops/matmul/int_matmul.h"
+#include "ops/quant/qtensor.h"
 #include "ops/view/view.h"
 #include "python/bind.h"
 
@@ -166,22 +167,27 @@ Jacob et al. 2018; Bengio et al. 2013.)");
 }
 
 void bind_int_matmul(Binder& b) {
-  b.function(
-      "int_matmul",
-      [](const Tensor& a, const Tensor& w, const std::optional<Operand>& zero_a,
-         const std::optional<Operand>& scale_a, const std::optional<Operand>& scale_b,
-         const Opt& bias, DType dtype, double out_scale, int64_t out_zero) {
-        const auto tensor = [](const std::optional<Operand>& o) {
-          return o ? o->tensor : Tensor();
-        };
-        return int_matmul(a, w,
-                          {tensor(zero_a), tensor(scale_a), tensor(scale_b), or_undefined(bias),
-                           out_scale, out_zero, dtype});
-      },
-      py::arg("input"), py::arg("other"), py::kw_only(), py::arg("zero_point_a") = py::none(),
-      py::arg("scale_a") = py::none(), py::arg("scale_b") = py::none(),
-      py::arg("bias") = py::none(), py::arg("dtype") = DType::i32, py::arg("out_scale") = 1.0,
-      py::arg("out_zero_point") = 0,
+  const auto bind = [&b]<class W>(W*, const char* doc) {
+    b.function(
+        "int_matmul",
+        [](const Tensor& a, const W& w, const std::optional<Operand>& zero_a,
+           const std::optional<Operand>& scale_a, const std::optional<Operand>& scale_b,
+           const Opt& bias, DType dtype, double out_scale, int64_t out_zero) {
+          const auto tensor = [](const std::optional<Operand>& o) {
+            return o ? o->tensor : Tensor();
+          };
+          return int_matmul(a, w,
+                            {tensor(zero_a), tensor(scale_a), tensor(scale_b), or_undefined(bias),
+                             out_scale, out_zero, dtype});
+        },
+        py::arg("input"), py::arg("other").none(false), py::kw_only(),
+        py::arg("zero_point_a") = py::none(), py::arg("scale_a") = py::none(),
+        py::arg("scale_b") = py::none(), py::arg("bias") = py::none(),
+        py::arg("dtype") = DType::i32, py::arg("out_scale") = 1.0, py::arg("out_zero_point") = 0,
+        doc);
+  };
+  bind(
+      static_cast<Tensor*>(nullptr),
       R"(Integer matrix product with exact sums: input [..., M, K] int8 or uint8, other [K, N] or [..., K, N] int8.
 
 dtype int32: sum (input - zero_point_a) other modulo 2^32, the same bits on every processor.
@@ -190,6 +196,11 @@ out_zero_point).  zero_point_a, scale_a: one value or one per row (token); scale
 
 >>> tercel.int_matmul(tercel.tensor([[1, 2]], dtype=tercel.int8), tercel.tensor([[3], [4]], dtype=tercel.int8))
 Raises ShapeError, DTypeError naming what is accepted.)");
+  bind(
+      static_cast<QTensor*>(nullptr),
+      R"(With a QTensor w [N, K] as other (symmetric int8, one scale per row): the product with its transpose.
+
+It is packed at first use and kept; scale_b defaults to its scales where the result is scaled.)");
   b.function("_int8_kernel", &int8_kernel_name, "Name of the integer micro-kernel in use.");
 }
 
@@ -199,8 +210,8 @@ void bind_qtensor(Binder& b);  // qtensor_py.cpp
 
 void bind_quant(Binder& b) {
   bind_ops(b);
-  bind_int_matmul(b);
   bind_qtensor(b);
+  bind_int_matmul(b);
 }
 
 }  // namespace tercel
