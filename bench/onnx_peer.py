@@ -59,6 +59,8 @@ def _session(op: str, constants: dict[str, np.ndarray], attributes: dict[str, in
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    # its threads go to sleep after a run instead of taking the processors from the other side
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
