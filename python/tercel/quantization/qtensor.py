@@ -29,10 +29,21 @@ def quantize(weight: Tensor, scheme: str | Scheme = "int8") -> QTensor:
     if w.dtype == tercel.float64:
         w = w.float()
     block = [1] * (w.dim() - 1) + [scheme.group or max(1, w.shape[-1])]
-    scale, zero = tercel.choose_qparams_affine(
+    return pack(w, block, *choose_scales(w, block, scheme), scheme)
+
+
+def choose_scales(w: Tensor, block: list[int], scheme: Scheme) -> tuple[Tensor, Tensor | None]:
+    """Scales and zero points of the blocks by the scheme's search."""
+    return tercel.choose_qparams_affine(
         w, block, scheme.format, symmetric=not scheme.zero_point, method=scheme.method,
         power_of_two=scheme.power_of_two,
     )  # fmt: skip
+
+
+def pack(
+    w: Tensor, block: list[int], scale: Tensor, zero: Tensor | None, scheme: Scheme
+) -> QTensor:
+    """The nearest QTensor with these scales."""
     codes = tercel.quantize_affine(w, block, scale, zero, scheme.format)
     if zero is not None:
         zero = zero.to(tercel.int8 if scheme.format == "int8" else tercel.uint8)
