@@ -233,6 +233,39 @@ def test_stochastic_rounding(threads, isa):
     assert bits(other) != bits(outs[0])
 
 
+@pytest.mark.parametrize("form", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1", "nf4"])
+def test_stochastic_rounding_of_float_formats(form, isa):
+    tercel.manual_seed(1)
+    one, n = tercel.ones(1), 20_000
+    grid = tercel.dequantize_affine(
+        tercel.arange(256).to(tercel.uint8).view(getattr(tercel, form)) if "float8" in form
+        else (tercel.arange(16) * 17).to(tercel.uint8), [-1], one, None, form,
+    ).double().numpy()  # fmt: skip
+    grid = np.unique(grid[np.isfinite(grid)])
+    largest = grid[-1]
+
+    def rounded(value):
+        q = tercel.quantize_affine(
+            tercel.full((n,), value), [-1], one, None, form, rounding="stochastic"
+        )
+        return tercel.dequantize_affine(q, [-1], one, None, form, last_size=n).double().numpy()
+
+    for share in (0.017, 0.3, 0.77, -0.11, -0.6):
+        x = float(F32(share * largest))
+        low, high = grid[grid <= x][-1], grid[grid >= x][0]
+        got = rounded(x)
+        assert set(np.unique(got)) == {low, high}, x
+        p = (x - low) / (high - low)
+        assert abs((got == high).mean() - p) < 5 * np.sqrt(p * (1 - p) / n), x
+    for x in (*grid[:: max(1, len(grid) // 9)], 0.0):  # values of the format stay
+        assert (rounded(float(x)) == x).all()
+    assert (rounded(1e9) == largest).all() and (rounded(-1e9) == grid[0]).all()
+    infinity = float("inf") if form == "float8_e5m2" else largest  # as to nearest
+    assert (rounded(float("inf")) == infinity).all()
+    nan = rounded(float("nan"))
+    assert np.isnan(nan).all() if "float8" in form else (nan == 0).all()
+
+
 def test_fake_quantize_gradient():
     x = tercel.tensor([-3.0, -1.04, 0.26, 0.9, 2.0, float("nan")], requires_grad=True)
     y = tercel.fake_quantize_per_tensor_affine(x, 0.1, 0, -10, 10)
@@ -260,8 +293,6 @@ def test_errors_list_what_exists():
         tercel.quantize_affine(x, (1, 4), one, None, "int8")
     with pytest.raises(ValueError, match="zero_point needs an integer format"):
         tercel.quantize_affine(x, (-1, -1), one, tercel.zeros(1, 1, dtype=tercel.int32), "nf4")
-    with pytest.raises(ValueError, match="stochastic rounding"):
-        tercel.quantize_affine(x, (-1, -1), one, None, "nf4", rounding="stochastic")
     with pytest.raises(ValueError, match="block_size"):
         tercel.quantize_affine(x, (0, 4), one, None, "int8")
     with pytest.raises(TypeError, match="supported"):

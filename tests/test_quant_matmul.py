@@ -277,6 +277,21 @@ def test_block_scales_and_per_tensor():
         assert bits(F.linear(x, q)) == bits(F.linear(x, q.dequantize()))
 
 
+@pytest.mark.parametrize("scheme", ["int4-g32-zp", "int8-dynamic", "nf4", "mxfp8"])
+def test_input_gradient_decodes_in_blocks_of_rows(scheme):
+    q = quantization.quantize(tercel.randn(1100, 64), scheme)
+    for rows in (1, 3, 40):
+        x, g = tercel.randn(2, rows, 64, requires_grad=True), tercel.randn(2, rows, 1100)
+        F.linear(x, q).backward(g)
+        assert bits(x.grad) == bits(g @ q.dequantize())
+    x, g = tercel.randn(3, 64, requires_grad=True), tercel.randn(3, 1100, requires_grad=True)
+    (dx,) = tercel.autograd.grad(F.linear(x, q), x, g, create_graph=True)
+    dx.sum().backward()
+    np.testing.assert_allclose(
+        g.grad.numpy()[0], q.dequantize().numpy().sum(1), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_gradients_and_nothing_kept():
     q = quantization.quantize(tercel.randn(7, 12), "int8")
     x, bias = tercel.randn(3, 12, requires_grad=True), tercel.randn(7, requires_grad=True)

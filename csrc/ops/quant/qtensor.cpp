@@ -142,6 +142,28 @@ Tensor dynamic_int8(const Rows& x, const QTensor& w, const Tensor& bias, const T
   return out;
 }
 
+// g[..., N] w[N, K] in the dtype of g. float32 decodes kGemmKBlock rows at a time: the sums of
+// those blocks, added in order, are those of the whole product, and no float copy of the weight is
+// made. 16-bit gradients round the weight to their dtype first.
+Tensor input_grad(const Tensor& g, const QTensor& w) {
+  const int64_t N = w.shape()[0], K = w.shape()[1];
+  const bool whole = N <= kGemmKBlock || w.block()[0] != 1 || g.numel() == 0;
+  if (whole || g.dtype() != DType::f32 || grad_needed(g)) return matmul(g, w.dequantize(g.dtype()));
+  const Tensor rows = reshape(g.detach(), {g.numel() / N, N});
+  Tensor dx;
+  for (int64_t n = 0; n < N; n += kGemmKBlock) {
+    const int64_t count = std::min(kGemmKBlock, N - n);
+    const auto part = [&](const Tensor& t) { return t.defined() ? narrow(t, 0, n, count) : t; };
+    const Tensor dense = dequantize_affine(part(w.values()), w.block(), part(w.scales()),
+                                           part(w.zeros()), w.format(), DType::f32, K);
+    const Tensor left = narrow(rows, 1, n, count);
+    dx = dx.defined() ? addmm(dx, left, dense) : matmul(left, dense);
+  }
+  Shape shape = g.shape();
+  shape[shape.size() - 1] = K;
+  return reshape(dx, shape);
+}
+
 struct QLinearNode final : Node {
   std::shared_ptr<const QTensor> weight;
   const char* name() const override { return "QuantizedLinearBackward"; }
@@ -150,7 +172,7 @@ struct QLinearNode final : Node {
     if (needs(0)) {
       TERCEL_CHECK(weight != nullptr, Runtime,
                    "linear: backward through a graph that was already freed");
-      out[0] = matmul(g[0], weight->dequantize(g[0].dtype()));
+      out[0] = input_grad(g[0], *weight);
     }
     if (needs(1)) out[1] = g[0].dim() == 1 ? g[0] : sum_to(g[0], {g[0].size(-1)});
     return out;

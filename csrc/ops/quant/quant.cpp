@@ -170,9 +170,6 @@ Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, 
   const Tensor xd = kernel_input(op, x);
   const Geometry g = geometry(op, x.shape(), block);
   const Params p = params(op, g, scale, zero, info(format).integer);
-  TERCEL_CHECK(!o.stochastic || info(format).integer, Value, op,
-               ": stochastic rounding needs an integer format (int8, uint8, int4, uint4), got ",
-               info(format).name);
   TERCEL_CHECK(x.dim() > 0 || info(format).bits == 8, Shape, op,
                ": a 4-bit format needs at least 1 dim");
   Shape shape = x.shape();

@@ -38,6 +38,24 @@ TERCEL_INLINE VecF pick(const float* p, int64_t n) {
   return VecF(*p);
 }
 
+// Float formats: one of the two neighbours of t, the farther from zero with the probability of t's
+// place between them; `bits` are uniform. The rest as encode_float.
+template <QFormat F>
+TERCEL_INLINE VecI encode_stochastic(VecF t, VecI bits) {
+  constexpr bool kTable = F == QFormat::nf4;  // codes rise with the value, else with the magnitude
+  constexpr int kLast = kTable ? 15 : F == QFormat::e4m3 ? 0x7e : F == QFormat::e5m2 ? 0x7b : 7;
+  const VecF a = kTable ? t : abs(t);
+  const VecI nearest = encode_float<F>(a), one(1);
+  const VecI low = select((decode<F>(nearest) > a) & (nearest > VecI(0)), nearest - one, nearest);
+  const VecI high = select(low > VecI(kLast - 1), low, low + one);
+  const VecF v = decode<F>(low), u = to_float(simd::shift_right<8>(bits)) * VecF(0x1p-24f);
+  VecI code = select(u * (decode<F>(high) - v) < a - v, high, low);
+  if (F == QFormat::e2m1) code = code | (simd::shift_right<28>(as_int(t)) & VecI(8));
+  if (F == QFormat::e4m3 || F == QFormat::e5m2)
+    code = code | (simd::shift_right<24>(as_int(t)) & VecI(0x80));
+  return select(simd::isnan(t), encode_float<F>(t), code);
+}
+
 template <QFormat F, class T, bool kEach, bool kFull>
 TERCEL_INLINE void encode16(const QuantizeArgs& a, const T* x, const float* scale,
                             const float* zero, int64_t n, uint64_t element, uint8_t* codes, T* y,
@@ -63,7 +81,9 @@ TERCEL_INLINE void encode16(const QuantizeArgs& a, const T* x, const float* scal
     }
     to_int(q).store(out);
   } else {
-    encode_float<F>(t).store(out);
+    const VecI code = a.stochastic ? encode_stochastic<F>(t, simd::philox16(a.key, element).v[0])
+                                   : encode_float<F>(t);
+    code.store(out);
   }
   __builtin_memcpy(codes, out, static_cast<size_t>(n));
 }

@@ -21,7 +21,7 @@ struct QFormatInfo {
   const char* name;
   DType storage;
   int bits;
-  bool integer;      // takes zero points and stochastic rounding
+  bool integer;      // takes zero points
   float qmin, qmax;  // smallest and largest code value
   int emax;          // exponent of the largest power of two (float formats)
 };

@@ -100,8 +100,8 @@ Unlike torch the result carries no scale: see tercel.quantization.QTensor for th
 block_size: one entry per dim, -1 for the whole dim; scale and zero_point have shape ceil(size / block).  Per token:
 1s and -1 last; groups of g: 1s and g last.  scale: float, or uint8 exponents (e8m0: 2^(code - 127)).
 output_dtype: int8, uint8, int4, uint4, nf4, float8_e4m3fn, float8_e5m2, float4_e2m1 (names, or dtypes where there is
-one); 4-bit codes lie two per byte along the last dim, the even one low.  rounding "stochastic" (integer formats) rounds
-up with the probability of the fraction, from the generator (Philox: the same for any number of threads).
+one); 4-bit codes lie two per byte along the last dim, the even one low.  rounding "stochastic" takes
+one of the two neighbours with the probability of the place between them, from the generator (Philox: the same for any number of threads).
 NaN: zero point (0 in nf4, fp4; NaN in fp8); infinities saturate.)");
   b.function(
       "dequantize_affine",
