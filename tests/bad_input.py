@@ -141,6 +141,9 @@ def judge(case: OpCase, sample: Sample) -> str:
     """Empty if the call behaves, else what is wrong."""
     try:
         results = as_tuple(case.function()(*sample.args, **sample.kwargs))
+        for result in results:  # reading it waits for a GPU, which reports a bad index then
+            if isinstance(result, tercel.Tensor) and result.numel() <= 4096:
+                result.detach().tolist()
     except DOCUMENTED as error:
         text = str(error)
         if not text and not isinstance(error, MemoryError):
@@ -153,9 +156,6 @@ def judge(case: OpCase, sample: Sample) -> str:
         return "" if callable(case.fn) else "undocumented AttributeError"
     except Exception as error:
         return f"undocumented {type(error).__name__}: {str(error)[:200]}"
-    for result in results:
-        if isinstance(result, tercel.Tensor) and result.numel() <= 4096:
-            result.detach().tolist()
     return ""
 
 

@@ -1,6 +1,8 @@
-"""PyTorch's switches for determinism and matmul precision: always on, always float32."""
+"""PyTorch's switches for determinism (always on) and for the precision of float32 products."""
 
 from __future__ import annotations
+
+from ._core import _allow_tf32
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -24,8 +26,9 @@ def get_float32_matmul_precision() -> str:
 def set_float32_matmul_precision(precision: str) -> None:
     """How much accuracy a float32 product may give up for speed: 'highest', 'high' or 'medium'.
 
-    Every value computes in float32: error at most 8 eps |a| |b| for random data, eps = 2^-24. 'high' and 'medium'
-    allow sums of bfloat16 products (errors near 2^-16 and 2^-8 of |a| |b|), which no processor path uses yet.
+    On CUDA 'high' and 'medium' let products of contiguous float32 operands round them to TF32 (10 bits behind
+    the point, errors near 2^-11 of |a| |b|) and use the matrix units; sums stay in float32. Processors always
+    compute in float32: error at most 8 eps |a| |b| for random data, eps = 2^-24.
     """
     global _precision
     if precision not in _PRECISIONS:
@@ -33,3 +36,4 @@ def set_float32_matmul_precision(precision: str) -> None:
             f"set_float32_matmul_precision: expected 'highest', 'high' or 'medium', got {precision!r}"
         )
     _precision = precision
+    _allow_tf32(precision != "highest")

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MATMUL = "csrc/ops/matmul/"
 PRODUCTS = "mutation/products.cpp"
 WGMMA = "mutation/wgmma.cpp"
+ORDER = "mutation/order.cpp"
 FLAGS = "-std=c++20 -ffp-contract=off -fno-math-errno -w".split()
 MODES = {
     "plain": ["-O1"],
@@ -55,7 +56,90 @@ def other(name: str, file: str, old: str, new: str) -> Mutant:
     return Mutant(name, MATMUL + file, old, new)
 
 
+def order(name: str, file: str, old: str, new: str) -> Mutant:
+    return Mutant(f"order: {name}", f"csrc/{file}", old, new, ORDER)
+
+
 MUTANTS = [
+    order(
+        "bitonic: no barrier between the steps",
+        "ops/sort/sort_block.cuh",
+        "      __syncthreads();\n      for (int t",
+        "      for (int t",
+    ),
+    order("bitonic: wrong direction", "ops/sort/sort_block.cuh", "(i & run) == 0", "(i & d) == 0"),
+    order(
+        "bitonic: ties not by index",
+        "ops/sort/sort_block.cuh",
+        "a > b || (a == b && p > q)",
+        "a > b",
+    ),
+    order(
+        "select: one equal element too many",
+        "ops/sort/sort_block.cuh",
+        "rank_equal < need",
+        "rank_equal <= need",
+    ),
+    order(
+        "select: counters not cleared for all before use",
+        "ops/sort/sort_block.cuh",
+        "counts[d] = 0;\n    __syncthreads();",
+        "counts[d] = 0;",
+    ),
+    order(
+        "select: prefix of the digits dropped",
+        "ops/sort/sort_block.cuh",
+        "shift + 8 == bits || key >> (shift + 8) == prefix",
+        "true",
+    ),
+    order(
+        "radix: rank counts itself",
+        "ops/sort/sort_radix.cuh",
+        "same & ((1u << lane) - 1u)",
+        "same & ((2u << lane) - 1u)",
+    ),
+    order(
+        "radix: count written before all have read it",
+        "ops/sort/sort_radix.cuh",
+        "    __syncwarp();\n    if (inside",
+        "    if (inside",
+    ),
+    order(
+        "radix: seven bits",
+        "ops/sort/sort_radix.cuh",
+        "for (int b = 0; b < 8",
+        "for (int b = 0; b < 7",
+    ),
+    order(
+        "radix: no barrier before the places are taken",
+        "ops/sort/sort_radix.cuh",
+        "    __syncwarp();\n  }\n  __syncthreads();",
+        "    __syncwarp();\n  }",
+    ),
+    order("radix: tiles overlap", "ops/sort/sort_radix.cuh", "    place += total;\n", ""),
+    order(
+        "mask: ranks within a lane", "ops/index/mask.cu", "found += __popc(votes)", "found += own"
+    ),
+    order(
+        "mask: no barrier before the counts are read",
+        "ops/index/mask.cu",
+        "counts[warp] = own;\n  __syncthreads();",
+        "counts[warp] = own;",
+    ),
+    order("scan: lanes wrap", "cuda/scan.cuh", "if (lane >= d) sum += before", "sum += before"),
+    order(
+        "scan: shared memory used again too early",
+        "cuda/scan.cuh",
+        "  __syncthreads();\n  *total = all;",
+        "  *total = all;",
+    ),
+    order(
+        "cumsum: no barrier before the neighbour is read",
+        "ops/reduce/order.cu",
+        "shared[threadIdx.x / 32] = through;\n    __syncthreads();",
+        "shared[threadIdx.x / 32] = through;",
+    ),
+    order("cumsum: pieces not joined", "ops/reduce/order.cu", "    before += total;\n", ""),
     mma(
         "no barrier in the k loop",
         "    __syncthreads();  // stage `step` has landed for all; stage `step - 1` has been read by all\n",

@@ -205,7 +205,7 @@ Tensor rrelu(const Tensor& x, double lower, double upper, bool training,
     const Philox4 block = philox(key, static_cast<uint64_t>(i / 4));
     p[i] = static_cast<float>(lower + (upper - lower) * uniform_float(block.v[i % 4]));
   }
-  return binary(kPrelu, x, to(slopes, x.dtype()));
+  return binary(kPrelu, x, to_device(to(slopes, x.dtype()), x.device()));
 }
 
 // a sigmoid(b)

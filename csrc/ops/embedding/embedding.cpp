@@ -4,7 +4,10 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding_common.h"
 #include "ops/embedding/embedding_kernels.h"
+#include "ops/index/index.h"
 #include "ops/index/index_kernels.h"
+#include "ops/reduce/reduce.h"
+#include "ops/sort/sort.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -68,13 +71,18 @@ void check_table(const char* op, const Tensor& weight) {
   if (!is_float(weight.dtype())) fail_dtype(op, weight.dtype(), kFloatMask);
 }
 
+// 0, 1, ..., n - 1 on a CUDA device
+static Tensor arange_on(int64_t n, Device dev) {
+  return sub(cumsum(ones({n}, DType::i64, dev), 0), wrap_number(Scalar(1)));
+}
+
 RowOrder sort_by_row(const Tensor& indices, int64_t rows) {
   const Device dev = indices.device();
-  if (!dev.is_cpu()) {  // sorted on the host: one synchronisation
-    const RowOrder host = sort_by_row(to_device(indices, Device{}), rows);
-    return {to_device(host.order, dev), to_device(host.start, dev)};
-  }
   const int64_t n = indices.numel();
+  if (!dev.is_cpu()) {  // starts: how many indices are smaller than each row
+    const auto [sorted, order] = sort(reshape(indices, {n}), 0);
+    return {order, searchsorted(sorted, arange_on(rows + 1, dev))};
+  }
   RowOrder r{empty({n}, DType::i64), zeros({rows + 1}, DType::i64)};
   const int64_t* idx = indices.data_as<int64_t>();
   int64_t *order = r.order.data_as<int64_t>(), *start = r.start.data_as<int64_t>();
@@ -209,7 +217,8 @@ void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_n
   GradMode off(false);
   Tensor target = weight;
   check_inplace(target, op);
-  const Tensor idx = checked_indices(op, indices, rows);
+  const Device dev = weight.device();
+  const Tensor idx = to_device(checked_indices(op, indices, rows), Device{});
   const Tensor used = zeros({rows}, DType::u8), list = empty({n}, DType::i64);
   uint8_t* seen = used.data_as<uint8_t>();
   int64_t *q = list.data_as<int64_t>(), count = 0;
@@ -218,10 +227,12 @@ void embedding_renorm_(const Tensor& weight, const Tensor& indices, double max_n
     if (!seen[v]) q[count++] = v;
     seen[v] = 1;
   }
-  const Tensor table = dense(weight);
-  launch(embedding_kernels().renorm,
-         RenormArgs{table.data(), q, count, weight.size(1), max_norm, norm_type, weight.dtype()},
-         count * weight.size(1));
+  const Tensor table = dense(weight), chosen = to_device(list, dev);
+  if (count > 0 && weight.size(1) > 0)
+    launch(embedding_kernels(dev).renorm,
+           RenormArgs{table.data(dev), chosen.data_as<int64_t>(dev), count, weight.size(1),
+                      max_norm, norm_type, weight.dtype()},
+           count * weight.size(1), dev);
   if (!table.is_same(weight)) strided_copy(weight, table);
   weight.storage()->bump_version(op);
 }
@@ -234,19 +245,20 @@ TensorList EmbeddingGradNode::backward(const TensorList& g) {
   Tensor y = embedding(indices, gg);
   if (padding < 0 && !by_count) return {y};
   // scale[k] as rows of a one-column table
-  Tensor factor = ones({rows, 1}, gg.dtype());
+  Tensor factor;
   {
     GradMode off(false);
     Tensor f = ones({rows, 1}, DType::f64);
     double* p = f.data_as<double>();
     if (by_count) {
       const int64_t n = indices.numel();
+      const Tensor host = to_device(indices, Device{});
       for (int64_t v = 0; v < rows; ++v) p[v] = 0;
-      for (int64_t i = 0; i < n; ++i) p[indices.data_as<int64_t>()[i]] += 1;
+      for (int64_t i = 0; i < n; ++i) p[host.data_as<int64_t>()[i]] += 1;
       for (int64_t v = 0; v < rows; ++v) p[v] = p[v] > 0 ? 1.0 / p[v] : 0.0;
     }
     if (padding >= 0) p[padding] = 0;
-    factor = to(f, gg.dtype());
+    factor = to_device(to(f, gg.dtype()), gg.device());
   }
   return {mul(y, embedding(indices, factor))};
 }

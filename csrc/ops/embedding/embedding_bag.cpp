@@ -21,6 +21,12 @@ struct Membership {
   Tensor factor;  // float64 [n] or undefined
 };
 Membership membership(const Tensor& start, const Tensor& idx, int64_t padding, BagMode mode) {
+  const Device dev = idx.device();
+  if (!dev.is_cpu()) {
+    const Membership m =
+        membership(to_device(start, Device{}), to_device(idx, Device{}), padding, mode);
+    return {to_device(m.bag, dev), m.factor.defined() ? to_device(m.factor, dev) : Tensor()};
+  }
   const int64_t n = idx.numel(), bags = start.numel() - 1;
   Membership m{empty({n}, DType::i64), {}};
   const int64_t *s = start.data_as<int64_t>(), *p = idx.data_as<int64_t>();
@@ -64,13 +70,13 @@ struct EmbeddingBagNode final : Node {
   // Each output element goes to one element of the table: a dense backward with rows of length 1.
   Tensor max_backward(const Tensor& dy) {
     const int64_t bags = dy.size(0), dim = dy.size(1), spare = rows * dim;
-    const Tensor flat = empty({bags * dim}, DType::i64);
-    const int64_t* row = argmax.data_as<int64_t>();
+    const Tensor flat = empty({bags * dim}, DType::i64), host = to_device(argmax, Device{});
+    const int64_t* row = host.data_as<int64_t>();
     int64_t* to_element = flat.data_as<int64_t>();
     for (int64_t i = 0; i < bags * dim; ++i)
       to_element[i] = row[i] < 0 ? spare : row[i] * dim + i % dim;
-    const Tensor all =
-        embedding_dense_backward(reshape(dy, {bags * dim, 1}), flat, spare + 1, -1, false);
+    const Tensor all = embedding_dense_backward(reshape(dy, {bags * dim, 1}),
+                                                to_device(flat, dy.device()), spare + 1, -1, false);
     return reshape(narrow(all, 0, 0, spare), {rows, dim});
   }
 
@@ -100,6 +106,7 @@ struct EmbeddingBagNode final : Node {
       return out;
     }
     const DType acc = accumulate_dtype(dy.dtype());
+    const Device dev = dy.device();
     const Tensor dyd = dense(dy);
     if (needs(0)) {
       Tensor factor = m.factor;
@@ -108,22 +115,25 @@ struct EmbeddingBagNode final : Node {
         factor = factor.defined() ? mul(factor, p) : p;
       }
       if (factor.defined()) factor = dense(to(factor, acc));
-      Tensor dw = empty({rows, dy.size(1)}, dy.dtype());
+      Tensor dw = empty({rows, dy.size(1)}, dy.dtype(), dev);
       const RowOrder sorted = sort_by_row(idx, rows);
-      launch(
-          embedding_kernels().row_sums,
-          RowSumsArgs{dyd.data(), sorted.order.data_as<int64_t>(), sorted.start.data_as<int64_t>(),
-                      m.bag.data_as<int64_t>(), factor.defined() ? factor.data() : nullptr,
-                      dw.data(), rows, dy.size(1), padding, by_count, dy.dtype()},
-          (dw.numel() + idx.numel() * dy.size(1)) / 2);
+      if (dw.numel() > 0)
+        launch(embedding_kernels(dev).row_sums,
+               RowSumsArgs{dyd.data(dev), sorted.order.data_as<int64_t>(dev),
+                           sorted.start.data_as<int64_t>(dev), m.bag.data_as<int64_t>(dev),
+                           factor.defined() ? factor.data(dev) : nullptr, dw.data(dev), rows,
+                           dy.size(1), padding, by_count, dy.dtype()},
+               (dw.numel() + idx.numel() * dy.size(1)) / 2, dev);
       out[0] = dw;
     }
     if (needs(1)) {
-      const Tensor table = dense(weight.get(*this)), dots = empty(psw.shape(), acc);
-      launch(embedding_kernels().row_dots,
-             RowDotsArgs{dyd.data(), m.bag.data_as<int64_t>(), table.data(), idx.data_as<int64_t>(),
-                         dots.data(), idx.numel(), dy.size(1), padding, dy.dtype()},
-             idx.numel() * dy.size(1) / 2);
+      const Tensor table = dense(weight.get(*this)), dots = empty(psw.shape(), acc, dev);
+      if (dots.numel() > 0)
+        launch(embedding_kernels(dev).row_dots,
+               RowDotsArgs{dyd.data(dev), m.bag.data_as<int64_t>(dev), table.data(dev),
+                           idx.data_as<int64_t>(dev), dots.data(dev), idx.numel(), dy.size(1),
+                           padding, dy.dtype()},
+               idx.numel() * dy.size(1) / 2, dev);
       out[1] = to(dots, psw.dtype());
     }
     return out;
@@ -138,7 +148,7 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
     const int64_t bags = input.size(0), each = input.size(1);
     const Tensor start = empty({bags + 1}, DType::i64);
     for (int64_t b = 0; b <= bags; ++b) start.data_as<int64_t>()[b] = b * each;
-    return start;
+    return to_device(start, input.device());
   }
   TERCEL_CHECK(offsets.defined() && offsets.dim() == 1, Value, kOp,
                ": a 1-d input needs 1-d offsets, got ",
@@ -146,7 +156,7 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
   if (offsets.dtype() != DType::i64 && offsets.dtype() != DType::i32) {
     fail_dtype(kOp, "offsets", offsets.dtype(), dtype_bit(DType::i64) | dtype_bit(DType::i32));
   }
-  const Tensor o = dense(to(offsets, DType::i64));
+  const Tensor o = dense(to(to_device(offsets, Device{}), DType::i64));
   const int64_t given = o.numel(), n = input.numel(),
                 bags = include_last_offset ? given - 1 : given;
   TERCEL_CHECK(bags >= 0, Value, kOp, ": include_last_offset needs at least one offset, got none");
@@ -160,7 +170,7 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
                  " (the number of indices), got ", at, " at position ", b);
     s[b] = previous = at;
   }
-  return start;
+  return to_device(start, input.device());
 }
 
 }  // namespace
@@ -204,9 +214,10 @@ Tensor embedding_bag(const Tensor& input, const Tensor& weight, const Tensor& of
 
   const int64_t bags = start.numel() - 1, dim = weight.size(1);
   const bool record = grad_needed(weight, per_sample_weights);
-  Tensor y = empty({bags, dim}, weight.dtype());
+  const Device dev = weight.device();
+  Tensor y = empty({bags, dim}, weight.dtype(), dev);
   Tensor argmax;
-  if (record && mode == BagMode::max) argmax = empty({bags, dim}, DType::i64);
+  if (record && mode == BagMode::max) argmax = empty({bags, dim}, DType::i64, dev);
   if (y.numel() > 0) {
     const Tensor table = dense(weight);
     Tensor scale;
@@ -214,12 +225,12 @@ Tensor embedding_bag(const Tensor& input, const Tensor& weight, const Tensor& of
       GradMode off(false);
       scale = dense(to(per_sample_weights, accumulate_dtype(weight.dtype())));
     }
-    launch(embedding_kernels().bag,
-           BagArgs{table.data(), idx.data_as<int64_t>(), start.data_as<int64_t>(),
-                   scale.defined() ? scale.data() : nullptr, y.data(),
-                   argmax.defined() ? argmax.data_as<int64_t>() : nullptr, bags, dim, padding, mode,
-                   weight.dtype()},
-           idx.numel() * dim / 2 + y.numel());
+    launch(embedding_kernels(dev).bag,
+           BagArgs{table.data(dev), idx.data_as<int64_t>(dev), start.data_as<int64_t>(dev),
+                   scale.defined() ? scale.data(dev) : nullptr, y.data(dev),
+                   argmax.defined() ? argmax.data_as<int64_t>(dev) : nullptr, bags, dim, padding,
+                   mode, weight.dtype()},
+           idx.numel() * dim / 2 + y.numel(), dev);
   }
   if (record) {
     auto node = make_node<EmbeddingBagNode>({&weight, &per_sample_weights});

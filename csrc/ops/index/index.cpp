@@ -45,7 +45,7 @@ Expanded expand_indices(const Tensor& self, const std::vector<Tensor>& given, co
     } else if (is_bool(ix.dtype())) {
       if (ix.dim() == 0) {
         e.self = unsqueeze(e.self, dim);
-        e.indices.push_back(zeros({item(ix).to_int() ? 1 : 0}, DType::i64));
+        e.indices.push_back(zeros({item(ix).to_int() ? 1 : 0}, DType::i64, self.device()));
         ++dim;
         continue;
       }
@@ -186,7 +186,7 @@ struct IndexNode final : Node {
   TensorList backward(const TensorList& g) override {
     std::vector<Tensor> ix;
     for (const Saved& s : indices) ix.push_back(s.get(*this));
-    return {index_put(zeros(shape, g[0].dtype()), ix, g[0], true)};
+    return {index_put(zeros(shape, g[0].dtype(), g[0].device()), ix, g[0], true)};
   }
   void release_saved() override {
     for (Saved& s : indices) s.reset();

@@ -197,27 +197,10 @@ void scatter(const GatherArgs& a) {
   if (total > 0) launch(scatter_kernel, grid_for(total, kThreads), kThreads, 0, a, error_slot());
 }
 
-// ---- masks
-// ---------------------------------------------------------------------------------------
-__global__ void __launch_bounds__(kThreads) mask_fill_kernel(MaskFillArgs a, uint64_t value) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < a.n; i += step) {
-    if (a.mask[i])
-      move_element(a.x + i * a.itemsize, reinterpret_cast<const char*>(&value), a.itemsize);
-  }
-}
-void mask_fill(const MaskFillArgs& a) {  // `value` is host memory
-  uint64_t value = 0;
-  __builtin_memcpy(&value, a.value, static_cast<size_t>(a.itemsize));
-  if (a.n > 0) launch(mask_fill_kernel, grid_for(a.n, kThreads), kThreads, 0, a, value);
-}
-
 }  // namespace
 
 TERCEL_DEVICE_TABLE(IndexKernels, index_kernels) = {.offsets = offsets, .get = get, .put = put};
 TERCEL_DEVICE_TABLE(GatherKernels, gather_kernels) = {
     .check = check, .gather = gather, .scatter = scatter};
-TERCEL_DEVICE_TABLE(MaskKernels, mask_kernels) = {
-    .count = nullptr, .positions = nullptr, .compress = nullptr, .fill = mask_fill};
 
 }  // namespace tercel::cuda

@@ -18,24 +18,27 @@ struct MaskBlocks {
 MaskBlocks count_mask(const Tensor& mask) {
   MaskBlocks b;
   const int64_t blocks = (mask.numel() + kMaskBlock - 1) / kMaskBlock;
-  b.count = empty({blocks}, DType::i64);
-  b.start = empty({blocks}, DType::i64);
-  MaskCountArgs args{static_cast<const uint8_t*>(mask.data()), mask.numel(),
-                     b.count.data_as<int64_t>()};
-  launch(mask_kernels().count, args, mask.numel() / 16);
+  const Device dev = mask.device();
+  b.count = empty({blocks}, DType::i64, dev);
+  MaskCountArgs args{static_cast<const uint8_t*>(mask.data(dev)), mask.numel(),
+                     b.count.data_as<int64_t>(dev)};
+  launch(mask_kernels(dev).count, args, mask.numel() / 16, dev);
+  const Tensor counts = to_device(b.count, Device{}), start = empty({blocks}, DType::i64);
   for (int64_t i = 0; i < blocks; ++i) {
-    b.start.data_as<int64_t>()[i] = b.total;
-    b.total += b.count.data_as<int64_t>()[i];
+    start.data_as<int64_t>()[i] = b.total;
+    b.total += counts.data_as<int64_t>()[i];
   }
+  b.start = to_device(start, dev);
   return b;
 }
 
 MaskSelectArgs select_args(const Tensor& mask, const MaskBlocks& b) {
   MaskSelectArgs args{};
-  args.mask = static_cast<const uint8_t*>(mask.data());
+  const Device dev = mask.device();
+  args.mask = static_cast<const uint8_t*>(mask.data(dev));
   args.n = mask.numel();
-  args.block_start = b.start.data_as<int64_t>();
-  args.block_count = b.count.data_as<int64_t>();
+  args.block_start = b.start.data_as<int64_t>(dev);
+  args.block_count = b.count.data_as<int64_t>(dev);
   args.rank = mask.dim();
   for (int d = 0; d < mask.dim(); ++d) args.size[d] = mask.size(d);
   return args;
@@ -53,11 +56,12 @@ void check_mask(const Tensor& mask, const char* op) {
 Tensor nonzero(const Tensor& x) {
   const Tensor mask = contiguous(to(make_alias(x), DType::b8));
   const MaskBlocks b = count_mask(mask);
-  Tensor out = empty({b.total, x.dim()}, DType::i64);
+  const Device dev = x.device();
+  Tensor out = empty({b.total, x.dim()}, DType::i64, dev);
   if (x.dim() > 0 && b.total > 0) {
     MaskSelectArgs args = select_args(mask, b);
-    args.coordinates = out.data_as<int64_t>();
-    launch(mask_kernels().positions, args, mask.numel());
+    args.coordinates = out.data_as<int64_t>(dev);
+    launch(mask_kernels(dev).positions, args, mask.numel(), dev);
   }
   return out;
 }
@@ -78,7 +82,8 @@ struct MaskedSelectNode final : Node {
   Shape x_shape;
   const char* name() const override { return "MaskedSelectBackward"; }
   TensorList backward(const TensorList& g) override {
-    return {sum_to(masked_scatter(zeros(shape, g[0].dtype()), mask.get(*this), g[0]), x_shape)};
+    return {sum_to(masked_scatter(zeros(shape, g[0].dtype(), g[0].device()), mask.get(*this), g[0]),
+                   x_shape)};
   }
   void release_saved() override { mask.reset(); }
 };
@@ -89,13 +94,15 @@ Tensor masked_select(const Tensor& x, const Tensor& mask) {
   const Tensor m = contiguous(make_alias(expand(make_alias(mask), shape)));
   const Tensor values = contiguous(make_alias(expand(make_alias(x), shape)));
   const MaskBlocks b = count_mask(m);
-  Tensor out = empty({b.total}, x.dtype(), x.device());
+  const Device dev = x.device();
+  Tensor out = empty({b.total}, x.dtype(), dev);
   if (b.total > 0) {
     MaskSelectArgs args = select_args(m, b);
-    args.x = static_cast<const char*>(values.data());
-    args.out = static_cast<char*>(out.data());
+    args.x = static_cast<const char*>(values.data(dev));
+    args.mask = static_cast<const uint8_t*>(m.data(dev));
+    args.out = static_cast<char*>(out.data(dev));
     args.itemsize = static_cast<int>(x.itemsize());
-    launch(mask_kernels().compress, args, m.numel());
+    launch(mask_kernels(dev).compress, args, m.numel(), dev);
   }
   if (grad_needed(x)) {
     auto node = make_node<MaskedSelectNode>({&x});

@@ -38,7 +38,7 @@ Tensor one_of(const Tensor& t) { return ones({}, t.dtype()); }
 // Number of values that met in each element of x, at least 1.
 Tensor meeting_count(const Tensor& x, int64_t dim, const Tensor& index, bool include_self) {
   const Tensor start = include_self ? ones_like(x) : zeros_like(x);
-  const Tensor n = scatter_add(start, dim, index, ones(index.shape(), x.dtype()));
+  const Tensor n = scatter_add(start, dim, index, ones(index.shape(), x.dtype(), x.device()));
   return masked_fill(n, eq(n, zero_of(n)), one_of(n));
 }
 

@@ -37,31 +37,32 @@ Tensor searchsorted(const Tensor& sorted, const Tensor& values, bool right, bool
   const DType dtype = search_dtype(result_type({&sorted, &values}));
   const Tensor s = contiguous(to(make_alias(sorted), dtype)),
                v = contiguous(to(make_alias(values), dtype));
+  const Device dev = v.device();
   Tensor order;
   if (sorter.defined()) {
     TERCEL_CHECK(sorter.shape() == sorted.shape(), Shape,
                  "searchsorted: sorter must have the shape of ", "sorted_sequence, ",
                  sorted.shape(), ", got ", sorter.shape());
     order = as_index(sorter, "searchsorted");
-    const int64_t* p = order.data_as<int64_t>();
-    for (int64_t i = 0; i < order.numel(); ++i) {
+    const int64_t* p = order.data_as<int64_t>(dev);
+    for (int64_t i = 0; dev.is_cpu() && i < order.numel(); ++i) {  // CUDA: checked on the way
       TERCEL_CHECK(p[i] >= 0 && p[i] < size, Index, "searchsorted: sorter value ", p[i],
                    " is out of range for size ", size);
     }
   }
-  const Tensor out = empty(values.shape(), DType::i64);
+  const Tensor out = empty(values.shape(), DType::i64, dev);
   SearchArgs args{};
-  args.sorted = s.data();
-  args.values = v.data();
-  args.order = order.defined() ? order.data_as<int64_t>() : nullptr;
-  args.out = out.data_as<int64_t>();
+  args.sorted = s.data(dev);
+  args.values = v.data(dev);
+  args.order = order.defined() ? order.data_as<int64_t>(dev) : nullptr;
+  args.out = out.data_as<int64_t>(dev);
   args.sorted_size = size;
   args.rows = sorted.dim() == 1 || size == 0 ? 1 : s.numel() / size;
   args.value_count = values.numel() / std::max<int64_t>(args.rows, 1);
   args.sorted_pitch = sorted.dim() == 1 ? 0 : size;
   args.dtype = dtype;
   args.right = right;
-  if (values.numel() > 0) launch(search_kernels().search, args, values.numel() * 20);
+  if (values.numel() > 0) launch(search_kernels(dev).search, args, values.numel() * 20, dev);
   return to(out, out_int32 ? DType::i32 : DType::i64);
 }
 
@@ -73,13 +74,13 @@ Tensor bucketize(const Tensor& x, const Tensor& boundaries, bool out_int32, bool
 
 Tensor isin(const Tensor& elements, const Tensor& test_elements, bool invert) {
   const DType dtype = search_dtype(result_type({&elements, &test_elements}));
-  if (test_elements.numel() == 0) return full(elements.shape(), Scalar(invert), DType::b8);
+  if (test_elements.numel() == 0)
+    return full(elements.shape(), Scalar(invert), DType::b8, elements.device());
   const Tensor e = to(make_alias(elements), dtype);
   const Tensor test =
       std::get<0>(sort(to(reshape(make_alias(test_elements), {test_elements.numel()}), dtype), 0));
-  const Tensor at = searchsorted(test, e);  // one past the end for values larger than all
-  int64_t* p = at.data_as<int64_t>();
-  for (int64_t i = 0; i < at.numel(); ++i) p[i] = std::min(p[i], test.numel() - 1);
+  // One past the end for values larger than all.
+  const Tensor at = clamp_max(searchsorted(test, e), wrap_number(Scalar(test.numel() - 1)));
   const Tensor found = take(test, at);
   return invert ? ne(found, e) : eq(found, e);
 }
@@ -88,23 +89,25 @@ Tensor one_hot(const Tensor& x, int64_t num_classes) {
   const Tensor list = as_index(x, "one_hot");
   TERCEL_CHECK(num_classes >= -1 && num_classes != 0, Value,
                "one_hot: num_classes must be positive or -1, got ", num_classes);
-  const int64_t* v = list.data_as<int64_t>();
   if (num_classes < 0) {
     TERCEL_CHECK(x.numel() > 0, Value, "one_hot: num_classes is needed for an empty tensor");
-    num_classes = checked_add(*std::max_element(v, v + x.numel()), 1, "one_hot");
+    num_classes = checked_add(item(amax(list, {}, false)).to_int(), 1, "one_hot");
     if (num_classes < 1) num_classes = 1;  // a negative class is reported by the scatter
   }
   Shape shape = x.shape();
   shape.push_back(num_classes);
-  if (x.numel() == 0) return zeros(shape, DType::i64);
-  return scatter_(zeros(shape, DType::i64), -1, unsqueeze(list, -1), wrap_number(Scalar(1)));
+  if (x.numel() == 0) return zeros(shape, DType::i64, x.device());
+  return scatter_(zeros(shape, DType::i64, x.device()), -1, unsqueeze(list, -1),
+                  wrap_number(Scalar(1)));
 }
 
 Tensor bincount(const Tensor& x, const Tensor& weights, int64_t minlength) {
   TERCEL_CHECK(x.dim() == 1, Shape, "bincount: input must have 1 dimension, got shape ", x.shape());
   TERCEL_CHECK(minlength >= 0, Value, "bincount: minlength must be >= 0, got ", minlength);
   const Tensor list = as_index(x, "bincount");
-  const int64_t* v = list.data_as<int64_t>();
+  const Device dev = x.device();
+  const Tensor host = to_device(list, Device{});
+  const int64_t* v = host.data_as<int64_t>();
   int64_t size = minlength;
   for (int64_t i = 0; i < x.numel(); ++i) {
     TERCEL_CHECK(v[i] >= 0 && v[i] < INT64_MAX, Value, "bincount: values must be >= 0, got ", v[i],
@@ -112,17 +115,18 @@ Tensor bincount(const Tensor& x, const Tensor& weights, int64_t minlength) {
     size = std::max(size, v[i] + 1);
   }
   if (!weights.defined())
-    return scatter_add_(zeros({size}, DType::i64), 0, list, ones({x.numel()}, DType::i64));
+    return scatter_add_(zeros({size}, DType::i64, dev), 0, list,
+                        ones({x.numel()}, DType::i64, dev));
   TERCEL_CHECK(weights.shape() == x.shape(), Shape, "bincount: weights must have shape ", x.shape(),
                ", got ", weights.shape());
   const DType dtype = weights.dtype() == DType::f32 ? DType::f32 : DType::f64;
-  return scatter_add_(zeros({size}, dtype), 0, list, to(make_alias(weights), dtype));
+  return scatter_add_(zeros({size}, dtype, dev), 0, list, to(make_alias(weights), dtype));
 }
 
 Tensor histc(const Tensor& x, int64_t bins, double low, double high) {
   if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype("histc", x.dtype(), kWideFloatMask);
   TERCEL_CHECK(bins > 0, Value, "histc: bins must be positive, got ", bins);
-  const Tensor values = contiguous(to(make_alias(x), DType::f64));
+  const Tensor values = contiguous(to(to_device(x.detach(), Device{}), DType::f64));
   const double* v = values.data_as<double>();
   const int64_t n = x.numel();
   if (low == high && n > 0) {
@@ -144,7 +148,7 @@ Tensor histc(const Tensor& x, int64_t bins, double low, double high) {
         static_cast<int64_t>((v[i] - low) / (high - low) * static_cast<double>(bins));
     c[std::min(bin, bins - 1)] += 1;
   }
-  return to(counts, x.dtype());
+  return to_device(to(counts, x.dtype()), x.device());
 }
 
 std::pair<Tensor, Tensor> histogram(const Tensor& x, const Tensor& edges, const Tensor& weight,

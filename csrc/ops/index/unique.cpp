@@ -3,7 +3,10 @@
 #include <cstring>
 
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
+#include "ops/reduce/reduce.h"
+#include "ops/shape/shape_ops.h"
 #include "ops/sort/sort.h"
 #include "ops/view/view.h"
 
@@ -62,8 +65,35 @@ Tensor identity_order(int64_t n) {
   return order;
 }
 
+// The same for a vector on a CUDA device, from sorts, scans and masks: a group starts where an
+// element differs from the one before it in the order.
+UniqueResult unique_on_device(const Tensor& v, bool sorted_first) {
+  const int64_t n = v.numel();
+  const Device dev = v.device();
+  Tensor values = v, order;
+  if (sorted_first) std::tie(values, order) = sort(v, 0);
+  const Tensor starts_here =
+      n == 0 ? empty({0}, DType::b8, dev)
+             : cat({ones({1}, DType::b8, dev),
+                    ne(narrow(values, 0, 1, n - 1), narrow(values, 0, 0, n - 1))});
+  const Tensor start = select(nonzero(starts_here), 1, 0);
+  const Tensor number = sub(cumsum(to(starts_here, DType::i64), 0), wrap_number(Scalar(1)));
+  const Tensor end = cat({start, full({1}, Scalar(n), DType::i64, dev)});
+  const int64_t groups = start.numel();
+  const Tensor count = sub(narrow(end, 0, groups > 0 ? 1 : 0, groups), start);
+  if (!sorted_first) return {start, number, count};
+  return {gather(order, 0, start), scatter(number, 0, order, number), count};
+}
+
 UniqueResult unique_rows(const Tensor& rows, bool sorted_first) {
   const int64_t n = rows.size(0), m = rows.size(1);
+  const Device dev = rows.device();
+  if (!dev.is_cpu()) {
+    GradMode off(false);
+    if (m == 1) return unique_on_device(reshape(rows, {n}), sorted_first);
+    const auto [first, inverse, count] = unique_rows(to_device(rows, Device{}), sorted_first);
+    return {to_device(first, dev), to_device(inverse, dev), to_device(count, dev)};
+  }
   UniqueResult result;
   // Compared as float32 where the element type is not arithmetic: exact and order-preserving.
   const Tensor plain = sums_in_float(rows.dtype()) ? to(rows, DType::f32) : rows;

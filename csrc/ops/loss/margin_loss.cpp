@@ -37,7 +37,8 @@ Tensor multi_margin_loss(const Tensor& input, const Tensor& target, int64_t p, d
   Tensor cost = relu_of(add(sub(x, gather(x, 1, t)), margin));
   if (p == 2) cost = square(cost);
   if (weight) cost = mul(cost, reshape(index_select(*weight, 0, reshape(t, {-1})), {-1, 1}));
-  const Tensor others = scatter(ones_like(detach(x)), 1, t, zeros(t.shape(), x.dtype()));
+  const Tensor others =
+      scatter(ones_like(detach(x)), 1, t, zeros(t.shape(), x.dtype(), x.device()));
   const Tensor loss = div(sum(mul(cost, others), {1}), static_cast<double>(classes));
   return reduce_loss(input.dim() == 1 ? select(loss, 0, 0) : loss, reduction);
 }
@@ -50,7 +51,7 @@ Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reducti
   TERCEL_CHECK(is_int(target.dtype()), DType, op, ": targets must be integers, got ",
                dtype_name(target.dtype()));
   const int64_t rows = x.size(0), classes = x.size(1);
-  const Tensor t = contiguous(to(target, DType::i64));
+  const Tensor t = contiguous(to(to_device(target, Device{}), DType::i64));  // few: counted there
   Tensor times =
       zeros(x.shape(), x.dtype() == DType::f64 ? DType::f64 : DType::f32);  // a label may repeat
   for (int64_t r = 0; r < rows; ++r) {
@@ -65,6 +66,7 @@ Tensor multilabel_margin_loss(const Tensor& input, const Tensor& target, Reducti
         times.data_as<float>()[r * classes + c] += 1;
     }
   }
+  times = to_device(times, x.device());
   // cost[n, j, i] = max(0, 1 - (x_j - x_i)) over targets j and other classes i
   const Tensor cost = relu_of(sub(1.0, sub(unsqueeze(x, 2), unsqueeze(x, 1))));
   const Tensor others = to(eq(times, 0.0), times.dtype());

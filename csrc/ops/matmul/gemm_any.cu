@@ -6,6 +6,7 @@
 #include "cuda/elements.cuh"
 #include "cuda/geometry.cuh"
 #include "ops/matmul/gemm_device.h"
+#include "ops/matmul/gemm_epilogue.cuh"
 #include "ops/matmul/gemm_fast.h"
 
 namespace tercel::cuda {
@@ -21,11 +22,11 @@ TERCEL_DEVICE int64_t multiply_add(int64_t a, int64_t b, int64_t c) {
 }
 
 template <class M>
-__global__ void __launch_bounds__(256) gemm_any(GemmBatchArgs p, int in_item, int out_item) {
+__global__ void __launch_bounds__(256, 2) gemm_any(GemmBatchArgs p, int in_item, int out_item) {
   TERCEL_SHARED_2D(M, ta, kTile, kTile + 1);
   TERCEL_SHARED_2D(M, tb, kTile, kTile + 1);
   const GemmArgs& g = p.gemm;
-  int64_t batch = blockIdx.z, oa = 0, ob = 0, oc = 0, oo = 0;
+  int64_t batch = blockIdx.z, oa = 0, ob = 0, oc = 0, oo = 0, o_res = 0;
   for (int d = p.ndim - 1; d >= 0; --d) {
     const int64_t i = batch % p.size[d];
     batch /= p.size[d];
@@ -33,6 +34,7 @@ __global__ void __launch_bounds__(256) gemm_any(GemmBatchArgs p, int in_item, in
     ob += i * p.b_stride[d];
     oc += i * p.c_stride[d];
     oo += i * p.out_stride[d];
+    o_res += i * p.residual_stride[d];
   }
   const int col = threadIdx.x % kTile, row = threadIdx.x / kTile;
   const int64_t m0 = static_cast<int64_t>(blockIdx.x) * kTile,
@@ -77,7 +79,15 @@ __global__ void __launch_bounds__(256) gemm_any(GemmBatchArgs p, int in_item, in
       const M c = load_element<M>(static_cast<const char*>(e.c) + offset * out_item, g.out_dtype);
       x = multiply_add(static_cast<M>(e.beta), c, x);
     }
-    if (e.activation == GemmActivation::relu && x < M(0)) x = M(0);
+    if constexpr (IsReal<M>::value) {
+      if (e.activation != GemmActivation::none) x = activate(x, e.activation);
+    } else if (e.activation == GemmActivation::relu && x < M(0)) {
+      x = M(0);
+    }
+    if (e.residual) {
+      const int64_t offset = o_res + m * e.residual_row_stride + n * e.residual_col_stride;
+      x += load_element<M>(static_cast<const char*>(e.residual) + offset * out_item, g.out_dtype);
+    }
     store_element<M>(
         static_cast<char*>(g.out) + (oo + m * g.out_row_stride + n * g.out_col_stride) * out_item,
         g.out_dtype, x);
@@ -102,6 +112,7 @@ void run(const GemmBatchArgs& p) {
         part.b_stride[d - 1] = p.b_stride[d];
         part.c_stride[d - 1] = p.c_stride[d];
         part.out_stride[d - 1] = p.out_stride[d];
+        part.residual_stride[d - 1] = p.residual_stride[d];
       }
       const int in = item_of(p.gemm.a.dtype), out = item_of(p.gemm.out_dtype);
       part.gemm.a.data = static_cast<const char*>(p.gemm.a.data) + i * p.a_stride[0] * in;
@@ -110,6 +121,9 @@ void run(const GemmBatchArgs& p) {
       if (p.gemm.epilogue.beta != 0.0)
         part.gemm.epilogue.c =
             static_cast<const char*>(p.gemm.epilogue.c) + i * p.c_stride[0] * out;
+      if (p.gemm.epilogue.residual)
+        part.gemm.epilogue.residual = static_cast<const char*>(p.gemm.epilogue.residual) +
+                                      i * p.residual_stride[0] * out;
       run<M>(part);
     }
     return;
@@ -123,6 +137,9 @@ void run(const GemmBatchArgs& p) {
     if (p.gemm.epilogue.beta != 0.0)
       part.gemm.epilogue.c =
           static_cast<const char*>(p.gemm.epilogue.c) + n0 * p.gemm.epilogue.c_col_stride * out;
+    if (p.gemm.epilogue.residual)
+      part.gemm.epilogue.residual = static_cast<const char*>(p.gemm.epilogue.residual) +
+                                    n0 * p.gemm.epilogue.residual_col_stride * out;
     const dim3 grid(static_cast<unsigned>((p.gemm.M + kTile - 1) / kTile),
                     static_cast<unsigned>((part.gemm.N + kTile - 1) / kTile),
                     static_cast<unsigned>(batch));
@@ -130,8 +147,9 @@ void run(const GemmBatchArgs& p) {
   }
 }
 
-void gemm(const GemmBatchArgs& p) {
-  if (gemm_fast(p)) return;
+void gemm(const GemmDeviceArgs& a) {
+  if (gemm_fast(a)) return;
+  const GemmBatchArgs& p = a.product;
   const DType t = p.gemm.a.dtype;
   if (t == DType::f64) return run<double>(p);
   if (t <= DType::f8e5m2) return run<float>(p);

@@ -6,8 +6,13 @@
 
 namespace tercel {
 
+struct GemmDeviceArgs {
+  GemmBatchArgs product;  // ndim 0: one product
+  bool tf32 = false;      // float32 operands may be rounded to 10 bits behind the point
+};
+
 struct GemmDeviceKernels {
-  void (*gemm)(const GemmBatchArgs&);  // ndim 0: one product
+  void (*gemm)(const GemmDeviceArgs&);
 };
 
 }  // namespace tercel

@@ -5,6 +5,10 @@
 
 namespace tercel::cuda {
 
-bool gemm_fast(const GemmBatchArgs& args) { return gemm_fast(args, GemmExtras{}); }
+bool gemm_fast(const GemmDeviceArgs& args) {
+  GemmExtras extras;
+  extras.allow_tf32 = args.tf32;
+  return gemm_fast(args.product, extras);
+}
 
 }  // namespace tercel::cuda

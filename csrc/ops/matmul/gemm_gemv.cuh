@@ -139,7 +139,7 @@ __global__ void __launch_bounds__(256) gemv_kernel(const __grid_constant__ GemvA
   const int64_t n = n0 + lane % kColumns;
   if (m < kRows && m < p.M && n < p.N) {
     if (p.scale && !p.group) mine *= p.scale[n];
-    store_two<T>(p.out, mine, 0.0f, 1, m, n, 0, 0);
+    store_two<T>(p.out, mine, 0.0f, 1, m, n, BatchOffsets{});
   }
 }
 

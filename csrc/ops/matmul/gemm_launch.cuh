@@ -36,7 +36,10 @@ inline GemmPlan plan_of(const GemmBatchArgs& args, const GemmExtras& extras) {
               extras.bias,
               g.epilogue.alpha,
               g.epilogue.beta,
-              g.epilogue.activation == GemmActivation::relu ? Activation::relu : extras.activation};
+              g.epilogue.activation != Activation::none ? g.epilogue.activation : extras.activation,
+              g.epilogue.residual,
+              g.epilogue.residual_row_stride,
+              g.epilogue.residual_col_stride};
   plan.batch.ndim = args.ndim;
   plan.batches = 1;
   for (int d = 0; d < args.ndim; ++d) {
@@ -45,7 +48,15 @@ inline GemmPlan plan_of(const GemmBatchArgs& args, const GemmExtras& extras) {
     plan.batch.b[d] = args.b_stride[d];
     plan.batch.c[d] = args.c_stride[d];
     plan.batch.out[d] = args.out_stride[d];
+    plan.batch.residual[d] = g.epilogue.residual ? args.residual_stride[d] : 0;
     plan.batches *= args.size[d];
+  }
+  GemmOutput& o = plan.out;
+  bool is_bias = !o.bias && o.beta == 1.0 && o.c_row_stride == 0 && o.c_col_stride == 1;
+  for (int d = 0; d < args.ndim; ++d) is_bias = is_bias && args.c_stride[d] == 0;
+  if (is_bias) {
+    o.bias = o.c;
+    o.beta = 0.0;
   }
   return plan;
 }
@@ -188,7 +199,7 @@ template <class T>
 bool try_wgmma(const GemmBatchArgs& args, const GemmPlan& plan) {
   const GemmArgs& g = args.gemm;
   const GemmOutput& o = plan.out;
-  const bool plain = o.beta == 0.0 && o.col_stride == 1 &&
+  const bool plain = o.beta == 0.0 && o.col_stride == 1 && !o.residual &&
                      (o.activation == Activation::none || o.activation == Activation::relu);
   if (!have_wgmma() || plan.batches != 1 || !plain || g.a.k_stride != 1 || g.b.k_stride != 1 ||
       g.M < 64 || g.K < 64 || tiles(g.M, 128) * tiles(g.N, 256) < 32) {
@@ -217,7 +228,7 @@ inline bool gemm_fast(const GemmBatchArgs& args, const GemmExtras& extras) {
   if (g.a.dtype != g.b.dtype) return false;
   const GemmPlan plan = plan_of(args, extras);
   const bool plain = plan.out.alpha == 1.0 && plan.out.beta == 0.0 && !plan.out.bias &&
-                     plan.out.activation == Activation::none;
+                     plan.out.activation == Activation::none && !plan.out.residual;
   if (g.a.dtype == DType::bf16 && g.out_dtype == DType::bf16) {
     return try_gemv<bf16>(args, plan) || try_wgmma<bf16>(args, plan) ||
            try_mma<bf16, bf16>(args, plan);

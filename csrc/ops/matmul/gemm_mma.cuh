@@ -237,7 +237,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
       w[0] = static_cast<float>(s.v[0]);
       if (count > 1) w[1] = static_cast<float>(s.v[1]);
     } else {
-      store_two<Out>(p.out, s.v[0], s.v[1], count, m, n, offset.c, offset.out);
+      store_two<Out>(p.out, s.v[0], s.v[1], count, m, n, offset);
     }
   }
 }
@@ -253,7 +253,7 @@ __global__ void __launch_bounds__(256)
     for (int s = 1; s < splits; ++s) sum += p.workspace[s * total + i];
     const int64_t n = i % p.N, m = i / p.N % p.M;
     const BatchOffsets offset = batch_offsets(p.batch, p.batch.first + i / (p.N * p.M));
-    store_two<Out>(p.out, sum, 0.0f, 1, m, n, offset.c, offset.out);
+    store_two<Out>(p.out, sum, 0.0f, 1, m, n, offset);
   }
 }
 

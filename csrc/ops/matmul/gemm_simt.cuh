@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(256) gemm_simt_kernel(const __grid_constant__ 
     for (int e = t; e < 16 * BM; e += 256) {
       const int64_t m = m0 + i * 16 + e / BM, n = n0 + e % BM;
       if (m < p.M && n < p.N)
-        store_two<T>(p.out, tile_a[e / BM][e % BM], T(0), 1, m, n, offset.c, offset.out);
+        store_two<T>(p.out, tile_a[e / BM][e % BM], T(0), 1, m, n, offset);
     }
   }
 }

@@ -5,8 +5,12 @@
 
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
+#include "ops/matmul/gemm_device.h"
 #include "ops/matmul/gemm_int8.h"
+#include "ops/matmul/gemm_int8_kernels.h"
 #include "ops/quant/qtensor.h"
+#include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -26,6 +30,57 @@ Tensor per_row(const char* name, const Tensor& t, int64_t n, DType dtype, int64_
                " must have one element or ", n, ", got shape ", t.shape());
   *stride = t.numel() == 1 ? 0 : 1;
   return contiguous(to(t.detach(), dtype));
+}
+
+// CUDA: the sums of all products in one launch, then the epilogue of each. a [B, M, K], b [B, K,
+// N].
+void int_matmul_on_device(const Tensor& a, const Tensor& b, const Int8Gemm& g, const Tensor& out) {
+  const Device dev = out.device();
+  const int64_t batch = a.size(0);
+  // Both operands with k contiguous, which the matrix units want; uint8 shifted to int8.
+  const Tensor left =
+      contiguous(g.a_signed ? a : to(sub(to(a, DType::i32), wrap_number(Scalar(128))), DType::i8));
+  const Tensor right = contiguous(transpose(b, 1, 2));
+  const bool plain = g.out_dtype == DType::i32 && g.a_signed && !g.zero_a;
+  const Tensor sums = plain ? out : empty({batch, g.M, g.N}, DType::i32, dev);
+  GemmBatchArgs p;
+  p.gemm.M = g.M;
+  p.gemm.N = g.N;
+  p.gemm.K = g.K;
+  p.gemm.a.dtype = p.gemm.b.dtype = DType::i8;
+  p.gemm.out_dtype = DType::i32;
+  p.gemm.a.data = left.data(dev);
+  p.gemm.b.data = right.data(dev);
+  p.gemm.a.row_stride = p.gemm.b.row_stride = g.K;
+  p.gemm.a.k_stride = p.gemm.b.k_stride = 1;
+  p.gemm.out = sums.data(dev);
+  p.gemm.out_row_stride = g.N;
+  if (batch > 1) {
+    p.ndim = 1;
+    p.size[0] = batch;
+    p.a_stride[0] = g.M * g.K;
+    p.b_stride[0] = g.N * g.K;
+    p.out_stride[0] = g.M * g.N;
+    p.c_stride[0] = p.residual_stride[0] = 0;
+  }
+  const auto& products = *static_cast<const GemmDeviceKernels*>(cuda_kernels("gemm_kernels"));
+  launch(products.gemm, GemmDeviceArgs{p}, 0, dev);
+  if (plain) return;
+  const Tensor columns = sum(right, {2}, false, DType::i32);
+  for (int64_t i = 0; i < batch; ++i) {
+    Int8EpilogueArgs e{};
+    e.acc = sums.data_as<int32_t>(dev) + i * g.M * g.N;
+    e.ld = e.out_row_stride = e.n = g.N;
+    e.m = g.M;
+    e.shift = g.a_signed ? 0 : -128;
+    e.zero_a = g.zero_a;
+    e.zero_a_stride = g.zero_a_stride;
+    e.sums = g.a_signed && !g.zero_a ? nullptr : columns.data_as<int32_t>(dev) + i * g.N;
+    e.out = static_cast<char*>(out.data(dev)) + i * g.M * g.N * dtype_size(g.out_dtype);
+    e.out_dtype = g.out_dtype;
+    e.e = g.epilogue;
+    launch(int8_kernels(dev).epilogue, e, 0, dev);
+  }
 }
 
 // b undefined: its shape is shape_b, its panels are packed_b.
@@ -71,7 +126,8 @@ Tensor run(const Tensor& a, const Tensor& b, const Shape& shape_b, const Tensor&
   const Shape batch = out_shape;
   out_shape.push_back(a.size(-2));
   out_shape.push_back(N);
-  const Tensor out = empty(out_shape, o.dtype);
+  const Device dev = a.device();
+  const Tensor out = empty(out_shape, o.dtype, dev);
   g.M = joined && a.dim() > 2 ? (K > 0 ? rows.size(0) : out.numel() / std::max<int64_t>(N, 1))
                               : a.size(-2);
   int64_t bias_stride = 1;
@@ -83,11 +139,15 @@ Tensor run(const Tensor& a, const Tensor& b, const Shape& shape_b, const Tensor&
                o.bias.defined() ? o.bias.shape() : Shape());
   const Tensor bias = per_row("bias", o.bias, N, DType::f32, &bias_stride);
   if (out.numel() == 0) return out;
-  if (zero_a.defined()) g.zero_a = zero_a.data_as<int32_t>();
-  if (scale_a.defined()) g.epilogue.scale_a = scale_a.data_as<float>();
-  if (scale_b.defined()) g.epilogue.scale_b = scale_b.data_as<float>();
-  if (bias.defined()) g.epilogue.bias = bias.data_as<float>();
+  if (zero_a.defined()) g.zero_a = zero_a.data_as<int32_t>(dev);
+  if (scale_a.defined()) g.epilogue.scale_a = scale_a.data_as<float>(dev);
+  if (scale_b.defined()) g.epilogue.scale_b = scale_b.data_as<float>(dev);
+  if (bias.defined()) g.epilogue.bias = bias.data_as<float>(dev);
 
+  if (joined && !dev.is_cpu()) {
+    int_matmul_on_device(reshape(rows.detach(), {1, g.M, K}), unsqueeze(b.detach(), 0), g, out);
+    return out;
+  }
   const Tensor packed = b.defined() ? empty({int8_packed_bytes(N, K)}, DType::i8) : packed_b;
   g.packed_b = packed.data();
   const double work = static_cast<double>(g.M) * static_cast<double>(N) * static_cast<double>(K);
@@ -110,6 +170,10 @@ Tensor run(const Tensor& a, const Tensor& b, const Shape& shape_b, const Tensor&
   b_shape.push_back(N);
   const Tensor ae = reshape(expand(a.detach(), a_shape), {-1, a.size(-2), K});
   const Tensor be = reshape(expand(b.detach(), b_shape), {-1, K, N});
+  if (!dev.is_cpu()) {
+    int_matmul_on_device(ae, be, g, out);
+    return out;
+  }
   for (int64_t i = 0; i < be.size(0); ++i) product(select(ae, 0, i), select(be, 0, i), i);
   return out;
 }
@@ -131,6 +195,11 @@ Tensor int_matmul(const Tensor& a, const QTensor& w, const IntMatmulOptions& opt
                "row, got ",
                w.text());
   IntMatmulOptions o = options;
+  if (!w.values().device().is_cpu()) {
+    if (!o.scale_b.defined() && o.dtype != DType::i32)
+      o.scale_b = w.scales().numel() == 1 ? w.scales() : reshape(w.scales(), {shape[0]});
+    return int_matmul(a, transpose(w.values(), 0, 1), o);
+  }
   const auto packed = w.packed();
   if (!o.scale_b.defined() && o.dtype != DType::i32) o.scale_b = packed->row_scales;
   return run(a, {}, {shape[1], shape[0]}, packed->codes, o);

@@ -146,10 +146,6 @@ Tensor linear_act(const Tensor& x, const Tensor& w, const Tensor& bias,
                       autocast_narrow(residual));
   const GemmActivation f = activation_of("linear_act", activation);
   check("linear_act", x, w, bias);
-  if (!x.device().is_cpu()) {  // no fused epilogue there
-    const Tensor y = activate(linear(x, w, bias), f);
-    return residual.defined() ? add(y, residual) : y;
-  }
   Shape shape = x.shape();
   shape[shape.size() - 1] = w.size(0);
   if (residual.defined()) {
@@ -161,6 +157,11 @@ Tensor linear_act(const Tensor& x, const Tensor& w, const Tensor& bias,
                  residual.shape());
   }
   const bool track = grad_needed(x, w, bias, residual);
+  if (track &&
+      !x.device().is_cpu()) {  // its epilogue does not store the value before the activation
+    const Tensor y = activate(linear(x, w, bias), f);
+    return residual.defined() ? add(y, residual) : y;
+  }
   ProductOptions options;
   options.activation = f;
   options.beta = bias.defined() ? 1.0 : 0.0;
@@ -194,6 +195,11 @@ Tensor gated_linear(const Tensor& x, const Tensor& w, const Tensor& bias,
   TERCEL_CHECK(w.size(0) % 2 == 0, Shape,
                "gated_linear: weight must have an even number of rows (gates, then factors), got ",
                w.shape());
+  if (!x.device().is_cpu()) {
+    const Tensor both = linear(x, w, bias);
+    const int64_t half = w.size(0) / 2;
+    return mul(activate(narrow(both, -1, 0, half), f), narrow(both, -1, half, half));
+  }
   Shape shape = x.shape();
   const int last = shape.size() - 1;
   const int64_t K = shape[last], N = w.size(0);

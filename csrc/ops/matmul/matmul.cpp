@@ -165,10 +165,12 @@ Tensor dot(const Tensor& a, const Tensor& b) {
   TERCEL_CHECK(a.dtype() == b.dtype(), DType, "dot: the operands must have one dtype, got ",
                dtype_name(a.dtype()), " and ", dtype_name(b.dtype()));
   if (is_bool(a.dtype())) fail_dtype("dot", a.dtype(), kFloatMask | kIntMask);
-  if (is_int(a.dtype()) || !a.device().is_cpu()) {
-    if (is_float(a.dtype())) {
-      return reshape(scaled_product("dot", unsqueeze(a, 0), unsqueeze(b, 1), Scalar(1)), {});
-    }
+  if (!a.device().is_cpu() &&
+      is_float(a.dtype())) {  // a product has one chain of additions: too long
+    const DType wide = accumulate_dtype(a.dtype());
+    return to(sum(mul(to(a, wide), to(b, wide))), a.dtype());
+  }
+  if (is_int(a.dtype())) {
     return reshape(product("dot", unsqueeze(a, 0), unsqueeze(b, 1)), {});
   }
   const Tensor y = empty({}, a.dtype());

@@ -2,6 +2,7 @@
 #include "core/autocast.h"
 #include "ops/creation/factory_args.h"
 #include "ops/matmul/matmul.h"
+#include "ops/matmul/product.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -270,6 +271,8 @@ void bind_matmul(Binder& b) {
   bind_linear(b);
   bind_einsum(b);
   bind_autocast(b);
+  b.module().def("_allow_tf32", &allow_tf32, py::arg("on"),
+                 "Whether float32 products on CUDA may round their operands to TF32.");
 }
 
 }  // namespace tercel

@@ -1,11 +1,15 @@
 // Checks, output and batch geometry of a product, then one launch of the driver.
 #include "ops/matmul/product.h"
 
+#include <atomic>
+
 #include "core/launch.h"
 #include "ops/matmul/gemm_device.h"
 
 namespace tercel {
 namespace {
+
+std::atomic<bool> g_tf32{false};
 
 // One matrix operand: strides of the last two dims and of the batch dims of the result.
 struct Side {
@@ -152,7 +156,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   args.ndim = n;
   if (!dev.is_cpu()) {
     const auto& kernels = *static_cast<const GemmDeviceKernels*>(cuda_kernels("gemm_kernels"));
-    launch(kernels.gemm, args, 0, dev);
+    launch(kernels.gemm, GemmDeviceArgs{args, x.exact_in_tf32 || tf32_allowed()}, 0, dev);
     return out;
   }
   launch(&launch_batched, args, cost);
@@ -160,6 +164,9 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
 }
 
 }  // namespace
+
+void allow_tf32(bool on) { g_tf32.store(on, std::memory_order_relaxed); }
+bool tf32_allowed() { return g_tf32.load(std::memory_order_relaxed); }
 
 Tensor product(const char* op, const Tensor& a, const Tensor& b, const ProductOptions& options) {
   return run(op, a, b, false, options);

@@ -6,13 +6,19 @@
 
 namespace tercel {
 
+// Whether products of float32 on CUDA may round their operands to TF32 (10 bits behind the point).
+// Off at the start.
+void allow_tf32(bool on);
+bool tf32_allowed();
+
 struct ProductOptions {
   double alpha = 1.0;
   double beta = 0.0;
   Tensor c;  // broadcasts to the result; not read when beta == 0
   GemmActivation activation = GemmActivation::none;
-  Tensor residual;  // added after the activation; broadcasts to the result
-  Tensor pre;       // takes the value before the activation: contiguous, shape of the result
+  Tensor residual;             // added after the activation; broadcasts to the result
+  bool exact_in_tf32 = false;  // TF32 loses nothing, so it is used whatever is allowed
+  Tensor pre;  // takes the value before the activation: contiguous, shape of the result
   Tensor
       out;  // written instead of a new tensor; shape and dtype of the result; may be c, not a or b
 };

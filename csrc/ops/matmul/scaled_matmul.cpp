@@ -23,7 +23,7 @@ struct Scales {
   GemmBlockScale block;    // data set: per block
   int64_t row_stride = 0;  // 1: a factor per row, 0: one for all
   const float* row_data() const {
-    return t.defined() && !block.data ? t.data_as<float>() : nullptr;
+    return t.defined() && !block.data ? t.data_as<float>(t.device()) : nullptr;
   }
 };
 
@@ -57,7 +57,7 @@ Scales read_scales(const char* name, const Tensor& s, int64_t rows, int64_t K, i
     out.row_stride = 1;
     return out;
   }
-  out.block.data = out.t.data_as<float>();
+  out.block.data = out.t.data_as<float>(out.t.device());
   out.block.row_stride = row_dim == 0 ? n_k : 1;
   out.block.k_stride = row_dim == 0 ? 1 : n_rows;
   out.block.row_block = row_each ? 1 : kBlock;
@@ -67,12 +67,40 @@ Scales read_scales(const char* name, const Tensor& s, int64_t rows, int64_t K, i
 
 void launch_single(const GemmArgs& args) { gemm(args); }
 
+// x [rows, K] as float32 with its block factors applied, if there are any.
+Tensor with_blocks(const Tensor& x, const Scales& s) {
+  const Tensor wide = to(x, DType::f32);
+  if (!s.block.data) return wide;
+  const int64_t rows = x.size(0), K = x.size(1), rb = s.block.row_block, kb = s.block.k_block;
+  const Tensor grid = make_view(s.t, {(rows + rb - 1) / rb, (K + kb - 1) / kb},
+                                {s.block.row_stride, s.block.k_stride}, s.t.offset());
+  const Tensor each = repeat_interleave(repeat_interleave(grid, rb, 0), kb, 1);
+  return mul(wide, narrow(narrow(each, 0, 0, rows), 1, 0, K));
+}
+
+// CUDA, from public ops: the product in float32 (products of two fp8 numbers are exact in TF32),
+// then the factors, the bias and one rounding.
+Tensor run_on_device(const Tensor& a, const Tensor& b, const Scales& sa, const Scales& sb,
+                     const Tensor& bias, DType out_dtype) {
+  GradMode off(false);
+  const Tensor x = with_blocks(a, sa), w = with_blocks(transpose(b, 0, 1), sb);
+  ProductOptions options;
+  options.exact_in_tf32 =
+      is_fp8(a.dtype()) && is_fp8(b.dtype()) && !sa.block.data && !sb.block.data;
+  Tensor y = product_nt("scaled_matmul", x, contiguous(w), options);
+  if (sa.t.defined() && !sa.block.data) y = mul(y, reshape(sa.t, {-1, 1}));
+  if (sb.t.defined() && !sb.block.data) y = mul(y, reshape(sb.t, {1, -1}));
+  if (bias.defined()) y = add(y, to(bias, DType::f32));
+  return to(y, out_dtype);
+}
+
 // out[M,N] = row_scale * col_scale * (a b) + bias, a [M,K], b [K,N].
 Tensor run(const Tensor& a, const Tensor& b, const Scales& sa, const Scales& sb, const Tensor& bias,
            DType out_dtype) {
   const int64_t M = a.size(0), K = a.size(1), N = b.size(1);
-  const Tensor out = empty({M, N}, out_dtype);
+  const Tensor out = empty({M, N}, out_dtype, a.device());
   if (out.numel() == 0) return out;
+  if (!a.device().is_cpu()) return run_on_device(a, b, sa, sb, bias, out_dtype);
   GemmArgs g;
   g.M = M;
   g.N = N;
@@ -126,7 +154,7 @@ struct ScaledMatmulNode final : Node {
         std::swap(sb.block.row_stride, sb.block.k_stride);
         std::swap(sb.block.row_block, sb.block.k_block);
       } else if (sb.row_stride) {
-        sb.block = {sb.t.data_as<float>(), 0, 1, K, 1};
+        sb.block = {sb.t.data_as<float>(sb.t.device()), 0, 1, K, 1};
       }
       const Scales sa = read_scales("scale_a", scale_a, M, K, 0);
       const Tensor bt = transpose(weight, 0, 1);

@@ -117,7 +117,7 @@ TERCEL_DEVICE void run_unit(const OptimItem& item, int64_t begin, const Step& st
 }
 
 template <class Step>
-__global__ void __launch_bounds__(kThreads) step_kernel(Batch b, int64_t first_unit, Step step) {
+__global__ void __launch_bounds__(kThreads, 4) step_kernel(Batch b, int64_t first_unit, Step step) {
   const int64_t unit = first_unit + blockIdx.x;
   const OptimItem& item = b.items[find_item(b, unit)];
   const int64_t begin = (unit - item.first_unit) * kOptimUnit;

@@ -64,7 +64,7 @@ std::pair<Tensor, Tensor> fractional_max_pool(int dims, const Tensor& x, const D
                  " dimensions, got shape ", samples.shape());
     TERCEL_CHECK(is_float(samples.dtype()), DType, op, ": random samples must be floats, got ",
                  dtype_name(samples.dtype()));
-    u = to(samples.detach(), DType::f64);
+    u = to(to_device(samples.detach(), Device{}), DType::f64);
     TERCEL_CHECK(item(all(logical_and(ge(u, 0), lt(u, 1)))).to_int() != 0, Value, op,
                  ": random samples must lie in [0, 1)");
   } else {
@@ -92,6 +92,7 @@ std::pair<Tensor, Tensor> fractional_max_pool(int dims, const Tensor& x, const D
     out_shape.push_back(output_size[i]);
     window *= kernel[i];
   }
+  place = to_device(place, x.device());
   const int64_t outputs = place.numel() / std::max<int64_t>(1, planes * window);
   place = reshape(place, {planes, planes == 0 ? 0 : outputs * window});
   const Tensor values = gather(reshape(x, {planes, plane_size}), 1, place);

@@ -438,7 +438,8 @@ Tensor max_unpool(int dims, const Tensor& x, const Tensor& indices, const Dims& 
   }
   // a private copy: the caller may change its indices before backward
   const Tensor places = clone_contiguous(indices.detach());
-  const int64_t* p = places.data_as<int64_t>();
+  const Tensor host = to_device(places, Device{});
+  const int64_t* p = host.data_as<int64_t>();
   for (int64_t i = 0; i < places.numel(); ++i)
     TERCEL_CHECK(p[i] >= 0 && p[i] < plane, Index, op, ": indices must be in [0, ", plane,
                  "), got ", p[i]);

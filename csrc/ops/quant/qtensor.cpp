@@ -8,9 +8,12 @@
 #include "ops/copy/copy.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/gemm_int8.h"
+#include "ops/matmul/int_matmul.h"
 #include "ops/matmul/matmul.h"
+#include "ops/quant/qlinear_device.h"
 #include "ops/quant/qlinear_kernels.h"
 #include "ops/quant/quant_kernels.h"
+#include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -109,6 +112,68 @@ Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Te
   InterpreterRelease release(cost > kReleaseNs);
   gemm(g);
   return out;
+}
+
+// ---- CUDA: from the canonical layout
+
+// Few rows of bf16 or f16 and one of the formats of qlinear_device.h: decoded on the way. Otherwise
+// the weight is decoded into memory first.
+bool few_rows_on_device(const Rows& x, const QTensor& w, const Tensor& bias, const Tensor& out) {
+  const int64_t N = w.shape()[0], K = w.shape()[1], run = w.block()[1] < K ? w.block()[1] : 0;
+  const QFormat f = w.format();
+  if (x.M > kQGemvDeviceRows || !is_half(x.t.dtype()) || w.zeros().defined() || run % 32 != 0 ||
+      run > INT32_MAX || w.scales().dtype() != DType::f32 ||
+      (f != QFormat::i8 && f != QFormat::i4 && f != QFormat::e4m3)) {
+    return false;
+  }
+  const Device dev = x.t.device();
+  Tensor scale = w.scales();
+  if (w.block()[0] != 1)
+    scale = contiguous(narrow(repeat_interleave(scale, w.block()[0], 0), 0, 0, N));
+  const Tensor b = bias.defined() ? contiguous(bias.detach()) : Tensor();
+  const QGemvDeviceArgs args{x.M,
+                             N,
+                             K,
+                             x.t.data(dev),
+                             x.t.dtype(),
+                             w.values().data(dev),
+                             f,
+                             scale.data_as<float>(dev),
+                             static_cast<int>(run),
+                             b.defined() ? b.data(dev) : nullptr,
+                             out.data(dev)};
+  launch(static_cast<const QLinearDeviceKernels*>(cuda_kernels("qlinear_device_kernels"))->gemv,
+         args, 0, dev);
+  return true;
+}
+
+Tensor dynamic_int8_on_device(const Rows& x, const QTensor& w, const Tensor& bias) {
+  const Device dev = x.t.device();
+  const int64_t N = w.shape()[0];
+  const Tensor q = empty({x.M, x.K}, DType::i8, dev), scale = empty({x.M}, DType::f32, dev);
+  const RowQuantArgs args{x.t.data(dev),
+                          x.t.dtype(),
+                          x.K,
+                          x.K,
+                          0,
+                          x.M,
+                          q.data_as<int8_t>(dev),
+                          scale.data_as<float>(dev)};
+  launch(quant_kernels(dev).row_quant, args, 0, dev);
+  IntMatmulOptions o;
+  o.scale_a = scale;
+  o.scale_b = w.scales().numel() == 1 ? w.scales() : reshape(w.scales(), {N});
+  if (bias.defined()) o.bias = to(bias.detach(), DType::f32);
+  o.dtype = x.t.dtype();
+  return int_matmul(q, transpose(w.values(), 0, 1), o);
+}
+
+Tensor on_device(const Tensor& x, const QTensor& w, const Tensor& bias, const Shape& shape) {
+  const Rows rows = rows_of(x);
+  if (w.dynamic()) return reshape(dynamic_int8_on_device(rows, w, bias), shape);
+  const Tensor y = empty(shape, x.dtype(), x.device());
+  if (few_rows_on_device(rows, w, bias, y)) return y;
+  return linear(x.detach(), w.dequantize(x.dtype()), bias.defined() ? bias.detach() : bias);
 }
 
 Tensor dynamic_int8(const Rows& x, const QTensor& w, const Tensor& bias, const Tensor& out) {
@@ -251,6 +316,12 @@ Tensor QTensor::dequantize(DType dtype) const {
   return dequantize_affine(values_, block_, scales_, zeros_, format_, dtype, shape_.back());
 }
 
+std::shared_ptr<QTensor> QTensor::on(Device device) const {
+  return std::make_shared<QTensor>(to_device(values_, device), to_device(scales_, device),
+                                   zeros_.defined() ? to_device(zeros_, device) : zeros_, format_,
+                                   shape_, block_, dynamic_);
+}
+
 bool QTensor::packable() const {
   return shape_.size() == 2 && (block_[1] % 8 == 0 || block_[1] >= shape_[1]);
 }
@@ -318,6 +389,9 @@ Tensor linear(const Tensor& x, const std::shared_ptr<const QTensor>& w, const Te
     const Tensor dense = w->dequantize(DType::f32);
     const Tensor xf = to(x.detach(), DType::f32);
     y = to(linear(xf, dense, bias.defined() ? to(bias.detach(), DType::f32) : Tensor()), x.dtype());
+  } else if (!x.device().is_cpu()) {
+    GradMode off(false);
+    y = on_device(x, *w, bias, shape);
   } else {
     y = empty(shape, x.dtype());
     const Rows rows = rows_of(x);

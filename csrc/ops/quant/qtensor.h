@@ -42,6 +42,7 @@ class QTensor {
   int64_t nbytes() const;
   std::string text() const;
   Tensor dequantize(DType dtype) const;
+  std::shared_ptr<QTensor> on(Device device) const;
   // Only for rank 2.
   std::shared_ptr<const QPacked> packed() const;
   // Groups the packed kernels take: whole multiples of 8 (or the whole row).

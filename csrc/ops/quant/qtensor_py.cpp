@@ -1,6 +1,7 @@
 // Python class of QTensor, and the overload of linear that takes one.
 #include "ops/quant/qtensor.h"
 
+#include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "python/bind.h"
 
@@ -34,6 +35,14 @@ Made by tercel.quantization.quantize.)")
       .def_property_readonly("block_size", &QTensor::block)
       .def_property_readonly("dynamic", &QTensor::dynamic)
       .def_property_readonly("nbytes", &QTensor::nbytes, "Bytes of values, scales and zero points.")
+      .def_property_readonly("device", [](const QTensor& q) { return q.values().device(); })
+      .def(
+          "to",
+          [](const std::shared_ptr<QTensor>& q, Device device) {
+            if (!device.is_cpu()) cuda::api("QTensor.to");
+            return device == q->values().device() ? q : q->on(device);
+          },
+          py::arg("device"), "The same on another device; itself if it is there.")
       .def("dequantize", &QTensor::dequantize, py::arg("dtype") = DType::f32,
            "The values as a plain tensor.")
       .def("__deepcopy__",

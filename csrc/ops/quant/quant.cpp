@@ -66,12 +66,21 @@ Geometry geometry(const char* op, const Shape& shape, const Dims& block_in) {
 }
 
 struct Params {
-  Tensor scale, zero;
+  Tensor scale, zero, base;
   QScales view{};
 };
 
-Params params(const char* op, const Geometry& g, const Tensor& scale, const Tensor& zero,
-              bool integer) {
+// The first scales of the rows, in memory of the device.
+Tensor base_on(Device dev, const std::vector<int64_t>& base) {
+  if (base.empty() || dev.is_cpu()) return {};
+  const Tensor t = empty({static_cast<int64_t>(base.size())}, DType::i64);
+  std::copy(base.begin(), base.end(), t.data_as<int64_t>());
+  return to_device(t, dev);
+}
+
+// `dev`: where the kernel runs; scales and zero points must be there.
+Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale,
+              const Tensor& zero, bool integer) {
   Params p;
   const auto fits = [&](const Tensor& t) {
     return t.shape() == g.scales || (t.numel() == 1 && numel_of(g.scales) == 1);
@@ -92,8 +101,12 @@ Params params(const char* op, const Geometry& g, const Tensor& scale, const Tens
                  zero.shape());
     p.zero = contiguous(to(zero.detach(), DType::f32));
   }
-  p.view = {p.scale.data_as<float>(), p.zero.defined() ? p.zero.data_as<float>() : nullptr,
-            g.base.empty() ? nullptr : g.base.data(), g.run};
+  p.base = base_on(dev, g.base);
+  p.view = {p.scale.data_as<float>(dev), p.zero.defined() ? p.zero.data_as<float>(dev) : nullptr,
+            p.base.defined() ? p.base.data_as<int64_t>(dev)
+            : g.base.empty() ? nullptr
+                             : g.base.data(),
+            g.run};
   return p;
 }
 
@@ -153,6 +166,8 @@ QFormat qformat_of(const char* op, DType dtype) {
 }
 
 Tensor e8m0_to_float(const Tensor& codes) {
+  if (!codes.device().is_cpu())
+    return to_device(e8m0_to_float(to_device(codes, Device{})), codes.device());
   const Tensor c = contiguous(codes);
   const Tensor y = empty(c.shape(), DType::f32);
   const uint8_t* src = c.data_as<uint8_t>();
@@ -169,16 +184,17 @@ Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, 
   const char* op = "quantize_affine";
   const Tensor xd = kernel_input(op, x);
   const Geometry g = geometry(op, x.shape(), block);
-  const Params p = params(op, g, scale, zero, info(format).integer);
+  const Device dev = x.device();
+  const Params p = params(op, g, dev, scale, zero, info(format).integer);
   TERCEL_CHECK(x.dim() > 0 || info(format).bits == 8, Shape, op,
                ": a 4-bit format needs at least 1 dim");
   Shape shape = x.shape();
   if (info(format).bits == 4) shape[shape.size() - 1] = code_bytes(format, g.cols);
-  const Tensor q = empty(shape, info(format).storage);
+  const Tensor q = empty(shape, info(format).storage, dev);
   QuantizeArgs a{};
   a.range = range_of(op, format, o.quant_min, o.quant_max, false);
   if (q.numel() == 0) return q;
-  a.x = xd.data();
+  a.x = xd.data(dev);
   a.dtype = xd.dtype();
   a.rows = g.rows;
   a.cols = g.cols;
@@ -189,8 +205,8 @@ Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, 
     a.key = (o.generator ? o.generator : default_generator())
                 ->take(static_cast<uint64_t>(x.numel()) + 16);
   }
-  a.codes = static_cast<uint8_t*>(q.data());
-  launch(quant_kernels().quantize, a, x.numel() / 2);
+  a.codes = static_cast<uint8_t*>(q.data(dev));
+  launch(quant_kernels(dev).quantize, a, x.numel() / 2, dev);
   return q;
 }
 
@@ -212,14 +228,20 @@ Tensor dequantize_affine(const Tensor& codes, const Dims& block, const Tensor& s
     shape[shape.size() - 1] = n;
   }
   const Geometry g = geometry(op, shape, block);
-  const Params p = params(op, g, scale, zero, f.integer);
+  const Device dev = codes.device();
+  const Params p = params(op, g, dev, scale, zero, f.integer);
   const DType work = dtype == DType::f64 ? DType::f32 : dtype;
-  const Tensor y = empty(shape, work);
+  const Tensor y = empty(shape, work, dev);
   if (y.numel() > 0) {
     const Tensor dense = contiguous(codes);
-    const DequantizeArgs a{
-        static_cast<const uint8_t*>(dense.data()), format, g.rows, g.cols, p.view, y.data(), work};
-    launch(quant_kernels().dequantize, a, y.numel() / 4);
+    const DequantizeArgs a{static_cast<const uint8_t*>(dense.data(dev)),
+                           format,
+                           g.rows,
+                           g.cols,
+                           p.view,
+                           y.data(dev),
+                           work};
+    launch(quant_kernels(dev).dequantize, a, y.numel() / 4, dev);
   }
   return to(y, dtype);
 }
@@ -243,7 +265,8 @@ Tensor along_axis(const char* op, const char* name, const Tensor& vector, const 
     if (x.size(d) == 0) shape[d] = 0;
   }
   if (x.dim() > 0) shape[a] = n;
-  return numel_of(shape) == n ? reshape(vector, shape) : empty(shape, vector.dtype());
+  return numel_of(shape) == n ? reshape(vector, shape)
+                              : empty(shape, vector.dtype(), vector.device());
 }
 
 std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& block, QFormat format,
@@ -265,9 +288,13 @@ std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& blo
   TERCEL_CHECK(!o.symmetric || range.qmax > 0, Value, op,
                ": quant_max must be positive for a symmetric range");
   const int64_t blocks = numel_of(g.scales);
-  Tensor scale = empty(g.scales, o.power_of_two ? DType::u8 : DType::f32);
+  const Device dev = x.device();
+  Tensor scale = empty(g.scales, o.power_of_two ? DType::u8 : DType::f32);  // chosen on the host
   Tensor zero = o.symmetric ? Tensor() : empty(g.scales, DType::i32);
-  if (blocks == 0) return {scale, zero};
+  const auto chosen = [&]() -> std::pair<Tensor, Tensor> {
+    return {to_device(scale, dev), zero.defined() ? to_device(zero, dev) : zero};
+  };
+  if (blocks == 0) return chosen();
 
   // Blocks as rows. Sizes that do not divide are filled up with zeros, which no range minds.
   Shape split, padded;
@@ -286,7 +313,7 @@ std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& blo
                " dims, got ", rank);
   Tensor rows = xd;
   if (pad_needed) {
-    rows = zeros(padded, DType::f32);
+    rows = zeros(padded, DType::f32, dev);
     Tensor part = rows;
     for (int d = 0; d < rank; ++d) part = narrow(part, d, 0, x.size(d));
     strided_copy(part, xd);
@@ -296,9 +323,12 @@ std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& blo
   if (rank > 0) rows = contiguous(permute(reshape(rows, split), order));
   const int64_t cols = rows.numel() / blocks;
 
-  const Tensor lo = empty({blocks}, DType::f32), hi = empty({blocks}, DType::f32);
-  float *l = lo.data_as<float>(), *h = hi.data_as<float>();
+  Tensor lo, hi;
   if (o.method == ScaleSearch::percentile) {
+    rows = to_device(rows, Device{});
+    lo = empty({blocks}, DType::f32);
+    hi = empty({blocks}, DType::f32);
+    float *l = lo.data_as<float>(), *h = hi.data_as<float>();
     std::vector<float> v;
     for (int64_t r = 0; r < blocks; ++r) {
       v.clear();
@@ -320,15 +350,21 @@ std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& blo
       l[r] = o.symmetric ? 0.0f : std::min(0.0f, at(100.0 - o.percentile));
     }
   } else {
-    launch(quant_kernels().range, RangeArgs{rows.data_as<float>(), blocks, cols, l, h},
-           rows.numel() / 8);
+    lo = empty({blocks}, DType::f32, dev);
+    hi = empty({blocks}, DType::f32, dev);
+    const float* v = rows.data_as<float>(dev);
+    float *l = lo.data_as<float>(dev), *h = hi.data_as<float>(dev);
+    launch(quant_kernels(dev).range, RangeArgs{v, blocks, cols, l, h}, rows.numel() / 8, dev);
     if (o.method == ScaleSearch::mse && !o.power_of_two) {
       constexpr int kSteps = 80;
-      launch(quant_kernels().mse,
-             MseArgs{rows.data_as<float>(), blocks, cols, format, range, o.symmetric, kSteps, l, h},
-             rows.numel() * kSteps);
+      launch(quant_kernels(dev).mse,
+             MseArgs{v, blocks, cols, format, range, o.symmetric, kSteps, l, h},
+             rows.numel() * kSteps, dev);
     }
+    lo = to_device(lo, Device{});
+    hi = to_device(hi, Device{});
   }
+  const float *l = lo.data_as<float>(), *h = hi.data_as<float>();
   for (int64_t r = 0; r < blocks; ++r) {
     if (o.power_of_two) {
       const float s = mx_scale(std::max(-l[r], h[r]), f.emax);
@@ -339,33 +375,34 @@ std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& blo
     scale.data_as<float>()[r] = p.scale;
     if (zero.defined()) zero.data_as<int32_t>()[r] = static_cast<int32_t>(p.zero);
   }
-  return {scale, zero};
+  return chosen();
 }
 
 Tensor fake_quantize_affine(const char* op, const Tensor& x, const Dims& block, const Tensor& scale,
                             const Tensor& zero, double quant_min, double quant_max) {
   const Tensor xd = kernel_input(op, x);
   const Geometry g = geometry(op, x.shape(), block);
-  const Params p = params(op, g, scale, zero, true);
+  const Device dev = x.device();
+  const Params p = params(op, g, dev, scale, zero, true);
   TERCEL_CHECK(
       quant_min <= quant_max && std::fabs(quant_min) < 0x1p23 && std::fabs(quant_max) < 0x1p23,
       Value, op, ": expected quant_min <= quant_max, both within 2^23, got ", quant_min, " and ",
       quant_max);
-  const Tensor y = empty(x.shape(), xd.dtype());
+  const Tensor y = empty(x.shape(), xd.dtype(), dev);
   const bool record = grad_needed(x);
-  const Tensor mask = record ? empty(x.shape(), DType::u8) : Tensor();
+  const Tensor mask = record ? empty(x.shape(), DType::u8, dev) : Tensor();
   if (x.numel() > 0) {
     QuantizeArgs a{};
-    a.x = xd.data();
+    a.x = xd.data(dev);
     a.dtype = xd.dtype();
     a.rows = g.rows;
     a.cols = g.cols;
     a.s = p.view;
     a.format = QFormat::i8;  // any integer format: the range is given
     a.range = {static_cast<float>(quant_min), static_cast<float>(quant_max)};
-    a.y = y.data();
-    a.mask = record ? mask.data_as<uint8_t>() : nullptr;
-    launch(quant_kernels().quantize, a, x.numel() / 2);
+    a.y = y.data(dev);
+    a.mask = record ? mask.data_as<uint8_t>(dev) : nullptr;
+    launch(quant_kernels(dev).quantize, a, x.numel() / 2, dev);
   }
   GradMode off(false);
   Tensor out = to(y, x.dtype());

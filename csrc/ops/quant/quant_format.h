@@ -35,10 +35,12 @@ constexpr QFormatInfo kQFormats[kNumQFormats] = {
     {"float8_e5m2", DType::f8e5m2, 8, false, -57344.0f, 57344.0f, 15},
     {"float4_e2m1", DType::u8, 4, false, -6.0f, 6.0f, 2},
 };
-TERCEL_INLINE constexpr const QFormatInfo& info(QFormat f) {
+// The tables are host memory, so what reads them is host code under nvcc, unlike TERCEL_INLINE.
+#define TERCEL_HOST_INLINE inline __attribute__((always_inline))
+TERCEL_HOST_INLINE constexpr const QFormatInfo& info(QFormat f) {
   return kQFormats[static_cast<int>(f)];
 }
-TERCEL_INLINE int64_t code_bytes(QFormat f, int64_t n) {
+TERCEL_HOST_INLINE int64_t code_bytes(QFormat f, int64_t n) {
   return info(f).bits == 8 ? n : (n + 1) / 2;
 }
 
@@ -52,7 +54,7 @@ constexpr float kTable4[4][16] = {
      0.44070982933044434f, 0.5626170039176941f, 0.7229568362236023f, 1.0f},   // nf4
     {0, 0.5f, 1, 1.5f, 2, 3, 4, 6, -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6},  // e2m1
 };
-TERCEL_INLINE const float* table4(QFormat f) {
+TERCEL_HOST_INLINE const float* table4(QFormat f) {
   return kTable4[f == QFormat::i4 ? 0 : f == QFormat::u4 ? 1 : f == QFormat::nf4 ? 2 : 3];
 }
 

@@ -9,6 +9,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
 #include "ops/reduce/reduce_common.h"
+#include "ops/sort/sort.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -100,7 +101,7 @@ static void each_row(const Tensor& x, F f) {
   GradMode off(false);
   const int64_t n = x.size(-1), rows = n > 0 ? x.numel() / n : 0;
   const auto run = [&]<class T>(DType wide) {
-    const Tensor xc = contiguous(to(detach(x), wide));
+    const Tensor xc = contiguous(to(to_device(detach(x), Device{}), wide));
     const T* data = xc.data_as<T>();
     InterpreterRelease release(x.numel() > 4096);
     parallel_for(rows, std::max<int64_t>(1, 4096 / std::max<int64_t>(n, 1)),
@@ -136,6 +137,18 @@ static Tensor dim_last(const Tensor& x, int64_t dim) {
   return x.dim() == 0 ? reshape(x, {1}) : movedim(x, {dim}, {-1});
 }
 
+// The position of the median of each row [..., 1], from the stable order: NaNs come last there. A
+// row with NaNs gives its first one, unless they are skipped.
+static Tensor median_index(const Tensor& rows, int64_t n, bool skip_nan) {
+  const Tensor order = argsort(rows, -1);
+  const Tensor count = sum(to(eq(rows, rows), DType::i64), {-1}, true);
+  const auto number = [](int64_t v) { return wrap_number(Scalar(v)); };
+  const Tensor place =
+      skip_nan ? clamp_min(floor_divide(sub(count, number(1)), number(2)), number(0))
+               : tercel::where(lt(count, number(n)), count, full_like(count, Scalar((n - 1) / 2)));
+  return gather(order, -1, place);
+}
+
 static std::pair<Tensor, Tensor> median_along(const Tensor& x, int64_t dim, bool keepdim,
                                               bool skip_nan, const char* op) {
   const int d = normalize_dim(dim, x.dim(), op);
@@ -143,16 +156,21 @@ static std::pair<Tensor, Tensor> median_along(const Tensor& x, int64_t dim, bool
   const Tensor moved = dim_last(x, d);
   Shape shape = moved.shape();
   shape[shape.size() - 1] = 1;
-  Tensor index = empty(shape, DType::i64, x.device());
-  int64_t* out = index.data_as<int64_t>();
   const int64_t n = moved.size(-1);
-  each_row(moved, [&](int64_t row, const auto* v, std::vector<int64_t>& order) {
-    const int64_t count = numbers_first(v, order);
-    if (count == 0 || (count < n && !skip_nan))
-      out[row] = order[static_cast<size_t>(count)];
-    else
-      out[row] = position_of_rank(v, order, count, (count - 1) / 2);
-  });
+  Tensor index;
+  if (!x.device().is_cpu()) {
+    index = median_index(detach(moved), n, skip_nan);
+  } else {
+    index = empty(shape, DType::i64);
+    int64_t* out = index.data_as<int64_t>();
+    each_row(moved, [&](int64_t row, const auto* v, std::vector<int64_t>& order) {
+      const int64_t count = numbers_first(v, order);
+      if (count == 0 || (count < n && !skip_nan))
+        out[row] = order[static_cast<size_t>(count)];
+      else
+        out[row] = position_of_rank(v, order, count, (count - 1) / 2);
+    });
+  }
   Tensor value = gather(moved, -1, index);
   if (x.dim() == 0) return {reshape(value, {}), reshape(index, {})};
   if (keepdim) return {movedim(value, {-1}, {d}), movedim(index, {-1}, {d})};
@@ -178,7 +196,7 @@ std::pair<Tensor, Tensor> mode(const Tensor& x, int64_t dim, bool keepdim) {
   const Tensor moved = dim_last(x, d);
   Shape shape = moved.shape();
   shape[shape.size() - 1] = 1;
-  Tensor index = empty(shape, DType::i64, x.device());
+  Tensor index = empty(shape, DType::i64);
   int64_t* out = index.data_as<int64_t>();
   each_row(moved, [&](int64_t row, const auto* v, std::vector<int64_t>& order) {
     const size_t count = static_cast<size_t>(numbers_first(v, order)), n = order.size();
@@ -196,6 +214,7 @@ std::pair<Tensor, Tensor> mode(const Tensor& x, int64_t dim, bool keepdim) {
       i = j;
     }
   });
+  index = to_device(index, x.device());
   Tensor value = gather(moved, -1, index);
   if (x.dim() == 0) return {reshape(value, {}), reshape(index, {})};
   if (keepdim) return {movedim(value, {-1}, {d}), movedim(index, {-1}, {d})};
@@ -220,7 +239,7 @@ static Tensor quantile_along(const Tensor& x, const Tensor& q, std::optional<int
                interpolation, "'");
   TERCEL_CHECK(x.numel() > 0, Value, op, ": the input has no elements");
   const Tensor moved = dim ? dim_last(x, normalize_dim(*dim, x.dim(), op)) : reshape(x, {-1});
-  const Tensor levels = contiguous(to(detach(q), DType::f64));
+  const Tensor levels = contiguous(to(to_device(detach(q), Device{}), DType::f64));
   const double* level = levels.data_as<double>();
   const int64_t count = levels.numel();
   for (int64_t i = 0; i < count; ++i) {
@@ -252,7 +271,10 @@ static Tensor quantile_along(const Tensor& x, const Tensor& q, std::optional<int
       fraction.data_as<double>()[at] = part;
     }
   });
-  Tensor y = lerp(gather(moved, -1, lower), gather(moved, -1, upper), to(fraction, x.dtype()));
+  const Device dev = x.device();
+  Tensor y =
+      lerp(gather(moved, -1, to_device(lower, dev)), gather(moved, -1, to_device(upper, dev)),
+           to_device(to(fraction, x.dtype()), dev));
   // [..., q] -> [q, ...], with the reduced dims back if wanted, and no q dim for a single number.
   y = movedim(y, {-1}, {0});
   if (keepdim && dim && x.dim() > 0) y = unsqueeze(y, normalize_dim(*dim, x.dim(), op) + 1);

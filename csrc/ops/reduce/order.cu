@@ -5,6 +5,7 @@
 #include "cuda/elements.cuh"
 #include "cuda/geometry.cuh"
 #include "cuda/reduce.cuh"
+#include "cuda/scan.cuh"
 #include "ops/reduce/reduce_kernels.h"
 
 namespace tercel::cuda {
@@ -143,7 +144,59 @@ __global__ void __launch_bounds__(kThreads) scan_kernel(ScanArgs a, int in_item,
     store_element<M>(static_cast<char*>(a.y) + at * out_item, a.out, y);
   }
 }
+// Cumulative sums of long contiguous rows: a block goes along a row in pieces of kScanPiece, each
+// thread adding up kScanEach neighbours. In double (or modulo 2^64), so that the order of the
+// additions hardly matters; it is fixed anyway.
+constexpr int kScanThreads = 256, kScanEach = 4, kScanPiece = kScanThreads * kScanEach;
+
+template <class M>
+__global__ void __launch_bounds__(kScanThreads)
+    sum_rows_kernel(ScanArgs a, int in_item, int out_item) {
+  using S = std::conditional_t<IsReal<M>::value, M, uint64_t>;
+  TERCEL_SHARED(S, shared, 32);
+  const int64_t base = static_cast<int64_t>(blockIdx.x) * a.n;
+  S before = 0;
+  for (int64_t begin = 0; begin < a.n; begin += kScanPiece) {
+    const int64_t first = begin + static_cast<int64_t>(threadIdx.x) * kScanEach;
+    S x[kScanEach], own = 0, total;
+    TERCEL_UNROLL
+    for (int j = 0; j < kScanEach; ++j) {
+      const int64_t k = first + j, at = base + (a.reverse ? a.n - 1 - k : k);
+      x[j] =
+          k < a.n
+              ? static_cast<S>(load_element<M>(static_cast<const char*>(a.x) + at * in_item, a.in))
+              : S(0);
+      own += x[j];
+    }
+    // The sum of the threads before this one: of the one to the left, through the next barrier.
+    const S through = block_inclusive_sum(own, &total, shared);
+    S sum = __shfl_up_sync(kFullMask, through, 1);
+    if (threadIdx.x % 32 == 31) shared[threadIdx.x / 32] = through;
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) sum = threadIdx.x == 0 ? S(0) : shared[threadIdx.x / 32 - 1];
+    __syncthreads();
+    sum += before;
+    TERCEL_UNROLL
+    for (int j = 0; j < kScanEach; ++j) {
+      const int64_t k = first + j, at = base + (a.reverse ? a.n - 1 - k : k);
+      sum += x[j];
+      if (k < a.n)
+        store_element<M>(static_cast<char*>(a.y) + at * out_item, a.out, static_cast<M>(sum));
+    }
+    before += total;
+  }
+}
+
 void scan(const ScanArgs& a) {
+  if (a.op == ScanOp::sum && a.inner == 1 && a.n >= kScanPiece / 2) {
+    const unsigned rows = static_cast<unsigned>(a.outer);
+    if (a.out <= DType::f8e5m2 || a.in <= DType::f8e5m2) {
+      launch(sum_rows_kernel<double>, rows, kScanThreads, 0, a, item_of(a.in), item_of(a.out));
+    } else {
+      launch(sum_rows_kernel<int64_t>, rows, kScanThreads, 0, a, item_of(a.in), item_of(a.out));
+    }
+    return;
+  }
   const unsigned grid = static_cast<unsigned>((a.outer * a.inner + kThreads - 1) / kThreads);
   if (a.out <= DType::f8e5m2 || a.in <= DType::f8e5m2) {
     launch(scan_kernel<double>, grid, kThreads, 0, a, item_of(a.in), item_of(a.out));

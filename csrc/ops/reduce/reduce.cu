@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads) reduce_warps(ReduceArgs a, Split s) 
 
 // One block per chunk of an output; blocks of an output are neighbours.
 template <class L, class M>
-__global__ void __launch_bounds__(kThreads) reduce_chunks(ReduceArgs a, Split s) {
+__global__ void __launch_bounds__(kThreads, 4) reduce_chunks(ReduceArgs a, Split s) {
   TERCEL_SHARED(M, shared, 32);
   const int64_t o = blockIdx.x / s.chunks, c = blockIdx.x % s.chunks;
   const int64_t base = place(o, a.g.kept, a.g.kept_size, a.g.kept_stride);

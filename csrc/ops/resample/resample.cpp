@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <memory>
 
 #include "core/launch.h"
@@ -107,22 +108,69 @@ void fill_antialiased(Plan::Dim& d, double scale, bool cubic) {
   }
 }
 
-void run(void (*kernel)(const ResampleArgs&), const Plan& plan, const Tensor& src,
-         const Tensor& dst) {
+// CUDA: one list of terms per destination coordinate, for the adjoint those of the outputs that
+// read it; in one table on the device, [first [n + 1], place, bits of the weight] per dim.
+ResampleLists lists_on(Device dev, const Plan& plan, bool adjoint, Tensor* table) {
+  ResampleLists lists{};
+  std::vector<int64_t> all;
+  int64_t at[3][2];  // of `first` and of `place` in the table
+  for (int d = 0; d < 3; ++d) {
+    const Plan::Dim& p = plan.dim[d];
+    const int64_t n = adjoint ? p.in : p.out, terms = p.out * p.taps;
+    std::vector<int64_t> first(static_cast<size_t>(n) + 1), place(static_cast<size_t>(terms)),
+        weight(static_cast<size_t>(terms));
+    const auto target = [&](int64_t i) { return adjoint ? p.index[i] : i / p.taps; };
+    for (int64_t i = 0; i < terms; ++i) ++first[target(i) + 1];
+    for (int64_t i = 0; i < n; ++i) first[i + 1] += first[i];
+    std::vector<int64_t> next(first.begin(), first.end() - 1);
+    for (int64_t i = 0; i < terms; ++i) {
+      const int64_t k = next[target(i)]++;
+      place[k] = adjoint ? i / p.taps : p.index[i];
+      std::memcpy(&weight[k], &p.weight[i], sizeof(double));
+    }
+    at[d][0] = static_cast<int64_t>(all.size());
+    all.insert(all.end(), first.begin(), first.end());
+    at[d][1] = static_cast<int64_t>(all.size());
+    all.insert(all.end(), place.begin(), place.end());
+    all.insert(all.end(), weight.begin(), weight.end());
+    lists.dim[d].src = adjoint ? p.out : p.in;
+    lists.dim[d].dst = n;
+  }
+  const Tensor host = empty({static_cast<int64_t>(all.size())}, DType::i64);
+  std::copy(all.begin(), all.end(), host.data_as<int64_t>());
+  *table = to_device(host, dev);
+  const int64_t* base = table->data_as<int64_t>(dev);
+  for (int d = 0; d < 3; ++d) {
+    const int64_t terms = plan.dim[d].out * plan.dim[d].taps;
+    lists.dim[d].first = base + at[d][0];
+    lists.dim[d].place = base + at[d][1];
+    lists.dim[d].weight = reinterpret_cast<const double*>(base + at[d][1] + terms);
+  }
+  return lists;
+}
+
+void run(bool adjoint, const Plan& plan, const Tensor& src, const Tensor& dst) {
   if (dst.numel() == 0) return;
+  const Device dev = src.device();
   ResampleArgs a{};
-  a.src = src.data();
-  a.dst = dst.data();
+  a.src = src.data(dev);
+  a.dst = dst.data(dev);
   a.dtype = src.dtype();
   a.planes = plan.planes;
   for (int d = 0; d < 3; ++d) {
     const Plan::Dim& p = plan.dim[d];
     a.dim[d] = {p.in, p.out, p.taps, p.index.data(), p.weight.data()};
   }
+  const ResampleKernels& kernels = resample_kernels(dev);
+  Tensor table;
+  if (!dev.is_cpu()) {
+    a.lists = lists_on(dev, plan, adjoint, &table);
+    return launch(kernels.forward, a, 0, dev);
+  }
   const DType compute = src.dtype() == DType::f64 ? DType::f64 : DType::f32;
   const Tensor rows = empty({checked_mul(kResampleChunks, plan.dim[2].in, "interpolate")}, compute);
   a.rows = rows.data();
-  launch(kernel, a, 2 * (src.numel() + dst.numel()));
+  launch(adjoint ? kernels.adjoint : kernels.forward, a, 2 * (src.numel() + dst.numel()));
 }
 
 Tensor resample_adjoint(const Tensor& g, const PlanRef& plan);
@@ -135,8 +183,8 @@ struct InterpolateNode final : Node {
 };
 
 Tensor resample(const Tensor& x, const PlanRef& plan) {
-  Tensor y = empty(plan->out_shape, x.dtype());
-  run(resample_kernels().forward, *plan, contiguous(x.detach()), y);
+  Tensor y = empty(plan->out_shape, x.dtype(), x.device());
+  run(false, *plan, contiguous(x.detach()), y);
   if (grad_needed(x)) set_history(y, make_node<InterpolateNode>({&x}, plan));
   return y;
 }
@@ -151,11 +199,11 @@ struct InterpolateAdjointNode final : Node {
 Tensor resample_adjoint(const Tensor& g, const PlanRef& plan) {
   const bool widen = is_half(g.dtype());
   const Tensor src = contiguous(widen ? to(g.detach(), DType::f32) : g.detach());
-  Tensor d = empty(plan->in_shape, src.dtype());
+  Tensor d = empty(plan->in_shape, src.dtype(), src.device());
   if (src.numel() == 0)
-    d = zeros(plan->in_shape, src.dtype());
+    d = zeros(plan->in_shape, src.dtype(), src.device());
   else
-    run(resample_kernels().adjoint, *plan, src, d);
+    run(true, *plan, src, d);
   if (widen) d = to(d, g.dtype());
   if (grad_needed(g)) set_history(d, make_node<InterpolateAdjointNode>({&g}, plan));
   return d;
@@ -219,7 +267,8 @@ Tensor interpolate(const Tensor& x, const std::optional<Dims>& size,
     for (int i = 0; i < dims; ++i) out.push_back(plan->out_shape[2 + i]);
     return adaptive_avg_pool(dims, x, out);
   }
-  empty(plan->out_shape, x.dtype());  // too large a result fails before tables of its size are made
+  empty(plan->out_shape, x.dtype(),
+        x.device());  // too large a result fails before tables of its size are made
   for (int d = 3 - dims; d < 3; ++d) {
     Plan::Dim& p = plan->dim[d];
     if (nearest) {

@@ -17,6 +17,16 @@ struct ResampleDim {
   const double* weight;
 };
 
+// The same as lists, for CUDA: dst[c] = sum over k in [first[c], first[c + 1]) of weight[k] *
+// src[place[k]], forward and adjoint alike.
+struct ResampleLists {
+  struct Dim {
+    int64_t src, dst;
+    const int64_t *first, *place;
+    const double* weight;
+  } dim[3];
+};
+
 // forward: y[p, o] = sum over taps of weights * x[p, index]; src = x [planes, in...], dst = y
 // [planes, out...]. adjoint: src = y's gradient [planes, out...], dst = x's gradient. Contiguous,
 // dimensions z, y, x.
@@ -26,7 +36,8 @@ struct ResampleArgs {
   DType dtype;  // adjoint: float32 or float64
   int64_t planes;
   ResampleDim dim[3];
-  void* rows;  // kResampleChunks * in[2] compute elements
+  ResampleLists lists;  // CUDA only, in the place of `dim`
+  void* rows;           // kResampleChunks * in[2] compute elements
 };
 inline constexpr int64_t kResampleChunks = 64;  // planes are split into at most so many chunks
 

@@ -20,7 +20,7 @@ struct CatNode final : Node {
     int64_t start = 0;
     for (size_t i = 0; i < sizes.size(); ++i) {
       if (sizes[i] < 0) {
-        if (needs(i)) out[i] = zeros({0}, dtypes[i]);
+        if (needs(i)) out[i] = zeros({0}, dtypes[i], g[0].device());
         continue;
       }
       if (needs(i)) out[i] = to(narrow(g[0], dim, start, sizes[i]), dtypes[i]);
@@ -44,11 +44,12 @@ void place(const Tensor& out, const Tensor& t, int dim, int64_t start) {
   CopyRowsArgs args;
   args.row_bytes = t.size(dim) * inner * item;
   args.rows = t.numel() * item / args.row_bytes;
-  args.src = static_cast<const char*>(t.data());
-  args.dst = static_cast<char*>(out.data()) + start * inner * item;
+  const Device dev = out.device();
+  args.src = static_cast<const char*>(t.data(dev));
+  args.dst = static_cast<char*>(out.data(dev)) + start * inner * item;
   args.src_pitch = args.row_bytes;
   args.dst_pitch = out.size(dim) * inner * item;
-  launch(shape_kernels().copy_rows, args, t.numel() * item / 16 + args.rows * 2);
+  launch(shape_kernels(dev).copy_rows, args, t.numel() * item / 16 + args.rows * 2, dev);
 }
 
 Tensor at_least(const Tensor& t, int rank) {
@@ -219,7 +220,7 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   TERCEL_CHECK(x.dim() == 1, Shape, "combinations: input must have 1 dimension, got shape ",
                x.shape());
   TERCEL_CHECK(r >= 0, Value, "combinations: r must be >= 0, got ", r);
-  if (r == 0) return empty({0}, x.dtype());
+  if (r == 0) return empty({0}, x.dtype(), x.device());
   const int64_t n = x.size(0);
   std::vector<int64_t> flat;
   if (n > 0 && (with_replacement || r <= n)) {
@@ -246,7 +247,8 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   }
   Tensor index = empty({static_cast<int64_t>(flat.size())}, DType::i64);
   std::copy(flat.begin(), flat.end(), index.data_as<int64_t>());
-  return reshape(index_select(x, 0, index), {static_cast<int64_t>(flat.size()) / r, r});
+  return reshape(index_select(x, 0, to_device(index, x.device())),
+                 {static_cast<int64_t>(flat.size()) / r, r});
 }
 
 }  // namespace tercel

@@ -43,7 +43,7 @@ Tensor pad_constant(const Tensor& x, const std::vector<int64_t>& amounts, Scalar
     const int64_t d = x.dim() - 1 - static_cast<int64_t>(i);
     shape[d] = checked_add(shape[d], checked_add(amounts[2 * i], amounts[2 * i + 1], "pad"), "pad");
   }
-  Tensor out = full(shape, value, x.dtype());
+  Tensor out = full(shape, value, x.dtype(), x.device());
   for (size_t i = 0; i < amounts.size() / 2; ++i) {
     offset += amounts[2 * i] * out.stride(x.dim() - 1 - static_cast<int64_t>(i));
   }
@@ -255,7 +255,7 @@ Tensor repeat_positions(const Tensor& repeats, std::optional<int64_t> output_siz
                "repeat_interleave: repeats must have 1 dimension, got shape ", repeats.shape());
   if (!is_int(repeats.dtype()))
     fail_dtype("repeat_interleave", "repeats", repeats.dtype(), kIntMask);
-  const Tensor counts = contiguous(to(repeats, DType::i64));
+  const Tensor counts = contiguous(to(to_device(repeats.detach(), Device{}), DType::i64));
   const int64_t* c = counts.data_as<int64_t>();
   int64_t total = 0;
   for (int64_t i = 0; i < counts.numel(); ++i) {
@@ -268,7 +268,7 @@ Tensor repeat_positions(const Tensor& repeats, std::optional<int64_t> output_siz
   Tensor out = empty({total}, DType::i64);
   int64_t* o = out.data_as<int64_t>();
   for (int64_t i = 0; i < counts.numel(); ++i) o = std::fill_n(o, c[i], i);
-  return out;
+  return to_device(out, repeats.device());
 }
 
 Tensor repeat_interleave(const Tensor& x, const Tensor& repeats, std::optional<int64_t> dim,

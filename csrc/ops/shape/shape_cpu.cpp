@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "core/parallel.h"
-#include "ops/shape/shape_ops.h"
+#include "ops/shape/shape_kernels.h"
 
 namespace tercel {
 namespace {

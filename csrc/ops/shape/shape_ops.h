@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "core/autograd.h"
-#include "core/kernel_table.h"
 #include "core/tensor.h"
+#include "ops/shape/shape_kernels.h"
 
 namespace tercel {
 
@@ -78,28 +78,5 @@ inline Tensor raw_view(const Tensor& t, const Shape& shape, const Strides& strid
                        int64_t offset) {
   return Tensor(make_ref<TensorImpl>(t.storage(), offset, shape, strides, t.dtype()));
 }
-
-// dst row r = src row r for `rows` rows of row_bytes; rows lie pitch bytes apart. Memory must not
-// overlap.
-struct CopyRowsArgs {
-  const char* src;
-  char* dst;
-  int64_t rows, row_bytes, src_pitch, dst_pitch;
-};
-
-// Contiguous [B, R, C] elements of itemsize bytes; zeroes what lies outside the triangle.
-struct TriangleArgs {
-  const char* src;
-  char* dst;
-  int64_t batch, rows, cols, diagonal;
-  int itemsize;
-  bool upper;
-};
-
-struct ShapeKernels {
-  void (*copy_rows)(const CopyRowsArgs&);
-  void (*triangle)(const TriangleArgs&);
-};
-TERCEL_KERNEL_TABLE(ShapeKernels, shape_kernels)
 
 }  // namespace tercel

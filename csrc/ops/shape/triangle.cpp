@@ -22,8 +22,9 @@ Tensor triangle(const Tensor& x, int64_t diagonal, bool upper, const char* op) {
   const Tensor src = contiguous(make_alias(x));
   Tensor out = empty(x.shape(), x.dtype(), x.device());
   TriangleArgs args;
-  args.src = static_cast<const char*>(src.data());
-  args.dst = static_cast<char*>(out.data());
+  const Device dev = x.device();
+  args.src = static_cast<const char*>(src.data(dev));
+  args.dst = static_cast<char*>(out.data(dev));
   args.rows = x.size(-2);
   args.cols = x.size(-1);
   args.batch = args.rows * args.cols > 0 ? x.numel() / (args.rows * args.cols) : 0;
@@ -32,7 +33,7 @@ Tensor triangle(const Tensor& x, int64_t diagonal, bool upper, const char* op) {
   args.diagonal = diagonal < -args.rows ? -args.rows : diagonal > args.cols ? args.cols : diagonal;
   args.itemsize = static_cast<int>(x.itemsize());
   args.upper = upper;
-  if (x.numel() > 0) launch(shape_kernels().triangle, args, x.numel() * x.itemsize() / 16);
+  if (x.numel() > 0) launch(shape_kernels(dev).triangle, args, x.numel() * x.itemsize() / 16, dev);
   if (grad_needed(x)) {
     auto node = make_node<TriangleNode>({&x});
     node->diagonal = diagonal;
@@ -104,7 +105,7 @@ Tensor diag_embed(const Tensor& x, int64_t offset, int64_t dim1, int64_t dim2) {
   shape.erase(shape.size() - 1);
   shape.insert(a < b ? a : b, n);
   shape.insert(a < b ? b : a, n);
-  Tensor out = zeros(shape, x.dtype());
+  Tensor out = zeros(shape, x.dtype(), x.device());
   strided_copy(diagonal(out, offset, a, b), x);
   if (grad_needed(x)) {
     auto node = make_node<DiagEmbedNode>({&x});

@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kColumnThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(512)
+__global__ void __launch_bounds__(512, 2)
     softmax_bwd_rows(const T* y, const T* g, T* dx, int64_t n, bool log) {
   using A = Acc<T>;
   TERCEL_SHARED(A, shared, 32);

@@ -2,11 +2,14 @@
 // independent.
 #include "ops/sort/sort.h"
 
+#include <algorithm>
+
 #include "core/autograd.h"
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "ops/copy/copy.h"
 #include "ops/index/index.h"
+#include "ops/sort/sort_kernels.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -20,7 +23,7 @@ struct ChosenNode final : Node {
   const char* op = "";
   const char* name() const override { return op; }
   TensorList backward(const TensorList& g) override {
-    return {scatter(zeros(shape, g[0].dtype()), dim, index.get(*this), g[0])};
+    return {scatter(zeros(shape, g[0].dtype(), g[0].device()), dim, index.get(*this), g[0])};
   }
   void release_saved() override { index.reset(); }
 };
@@ -35,6 +38,21 @@ void record(const Tensor& x, const Tensor& values, const Tensor& indices, int di
   set_history(values, node);
 }
 
+// Fills args.slots: as many areas as threads are worth starting (CPU), or rows of a pass (CUDA).
+Tensor work_space(SortArgs& args, int64_t row_cost, Device dev, const char* op) {
+  if (!dev.is_cpu()) {
+    constexpr int64_t kMostBytes = int64_t{256} << 20;
+    if (args.n <= kSortBlock) return {};
+    const int64_t area = sort_device_area(args.n, dtype_size(args.dtype));
+    args.slots = static_cast<int>(
+        std::clamp<int64_t>(kMostBytes / area, 1, std::min<int64_t>(args.rows, 65536)));
+    return empty({checked_mul(area, args.slots, op)}, DType::u8, dev);
+  }
+  const int64_t worthwhile = args.rows * row_cost / 50'000 + 1;  // ns per slot
+  args.slots = static_cast<int>(std::min<int64_t>({args.rows, num_threads(), worthwhile}));
+  return empty({checked_mul(sort_area(args.n), args.slots, op)}, DType::u8);
+}
+
 // First k (0: all) of the order along dim d, without history.
 ValuesIndices ordered(const Tensor& x, int d, int64_t k, bool descending, const char* op) {
   const int64_t n = x.dim() == 0 ? 1 : x.size(d);
@@ -46,25 +64,24 @@ ValuesIndices ordered(const Tensor& x, int d, int64_t k, bool descending, const 
   Shape shape = rows.shape();
   const int64_t take = k > 0 ? k : n;
   shape[shape.size() - 1] = take;
-  const Tensor values = empty(shape, x.dtype(), x.device()),
-               indices = empty(shape, DType::i64, x.device());
+  const Device dev = x.device();
+  const Tensor values = empty(shape, x.dtype(), dev), indices = empty(shape, DType::i64, dev);
   SortArgs args{};
   args.n = n;
   args.rows = n > 0 ? rows.numel() / n : 0;
   args.k = k;
-  args.src = rows.data();
-  args.values = values.data();
-  args.indices = indices.data_as<int64_t>();
+  args.src = rows.data(dev);
+  args.values = values.data(dev);
+  args.indices = indices.data_as<int64_t>(dev);
   args.dtype = x.dtype();
   args.descending = descending;
   const int64_t row_cost = n * 8 + 50;
   if (values.numel() > 0) {
-    const int64_t worthwhile = args.rows * row_cost / 50'000 + 1;  // ns per slot
-    args.slots = static_cast<int>(std::min<int64_t>({args.rows, num_threads(), worthwhile}));
-    const Tensor work = empty({checked_mul(sort_area(n), args.slots, op)}, DType::u8);
-    args.work = static_cast<char*>(work.data());
-    const bool narrow_type = x.itemsize() <= 4 && k > 0 && k < n / 4;
-    launch(narrow_type ? sort_kernels().select : sort_kernels().sort, args, args.rows * row_cost);
+    const Tensor work = work_space(args, row_cost, dev, op);
+    if (work.defined()) args.work = static_cast<char*>(work.data(dev));
+    const SortKernels& kernels = sort_kernels(dev);
+    const bool few = k > 0 && k < n / 4 && (x.itemsize() <= 4 || !dev.is_cpu());
+    launch(few ? kernels.select : kernels.sort, args, args.rows * row_cost, dev);
   }
   if (x.dim() == 0) return {reshape(values, {}), reshape(indices, {})};
   return {contiguous(transpose(values, d, last)), contiguous(transpose(indices, d, last))};
@@ -97,7 +114,7 @@ ValuesIndices topk(const Tensor& x, int64_t k, int64_t dim, bool largest, bool) 
       shape[d] = 0;
     else
       shape = {0};
-    result = {empty(shape, x.dtype()), empty(shape, DType::i64)};
+    result = {empty(shape, x.dtype(), x.device()), empty(shape, DType::i64, x.device())};
   } else {
     result = ordered(x, d, k, largest, "topk");
   }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/parallel.h"
-#include "ops/sort/sort.h"
+#include "ops/sort/sort_kernels.h"
 
 namespace tercel {
 namespace {

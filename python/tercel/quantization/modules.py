@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import nn
-from .._core import QTensor
+from .._core import QTensor, Tensor, empty, uint8
 from .qtensor import from_state, quantize, to_state
 from .schemes import Scheme, parse
 
@@ -36,6 +36,13 @@ class QuantizedLinear(nn.Linear):
         layer = cls(quantize(linear.weight, scheme), linear.bias)
         layer.train(linear.training)
         return layer
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantizedLinear:
+        super()._apply(fn, recurse)
+        # What fn does to an integer tensor: a move to a device; casts are not for codes and scales.
+        probe = fn(empty(0, dtype=uint8, device=self.weight.device))
+        self.weight = self.weight.to(probe.device)
+        return self
 
     def reset_parameters(self) -> None:
         raise RuntimeError("QuantizedLinear: a quantised weight is frozen")
