@@ -76,7 +76,7 @@ struct PackedArgs {
 };
 
 template <class T, class M, OpTable kTable, int kOp>
-__global__ void __launch_bounds__(kThreads) packed(PackedArgs a) {
+__global__ void __launch_bounds__(kThreads, 3) packed(PackedArgs a) {
   constexpr int kPack = 16 / sizeof(T);
   const int64_t packs = a.n / kPack, step = static_cast<int64_t>(gridDim.x) * kThreads;
   const int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;

@@ -61,7 +61,7 @@ struct WeightUnit<int4x2> {
 };
 
 template <class T, class W, int kRows, int kColumns>
-__global__ void __launch_bounds__(256) gemv_kernel(const __grid_constant__ GemvArgs p) {
+__global__ void __launch_bounds__(256, 1) gemv_kernel(const __grid_constant__ GemvArgs p) {
   using Unit = WeightUnit<W>;
   constexpr int V = Unit::kCount, X = 16 / sizeof(T);  // elements of a unit of w, of x
   const int lane = static_cast<int>(threadIdx.x) % 32;

@@ -101,7 +101,7 @@ Tensor local_response_norm(const Tensor& x, int64_t size, double alpha, double b
   for (int64_t d = 1; d < C && (d <= before || d <= after); ++d) {
     Shape rest = x.shape();
     rest[1] = d;
-    const Tensor gap = zeros(rest, xa.dtype());
+    const Tensor gap = zeros(rest, xa.dtype(), xa.device());
     if (d <= before) total = add(total, cat({gap, narrow(squares, 1, 0, C - d)}, 1));
     if (d <= after) total = add(total, cat({narrow(squares, 1, d, C - d), gap}, 1));
   }

@@ -156,7 +156,7 @@ Tensor pdist(const Tensor& x, double p) {
   const int64_t rows = x.size(0);
   const Tensor pairs = triu_indices(rows, rows, 1);
   const Tensor flat = add(mul(select(pairs, 0, 0), rows), select(pairs, 0, 1));
-  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, flat);
+  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, to_device(flat, x.device()));
 }
 
 Tensor gumbel_softmax(const Tensor& logits, double tau, bool hard, int64_t dim) {

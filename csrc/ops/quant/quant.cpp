@@ -78,7 +78,7 @@ Tensor base_on(Device dev, const std::vector<int64_t>& base) {
   return to_device(t, dev);
 }
 
-// `dev`: where the kernel runs; scales and zero points must be there.
+// `dev`: where the kernel runs; scales and zero points are there.
 Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale,
               const Tensor& zero, bool integer) {
   Params p;
@@ -101,6 +101,9 @@ Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale
                  zero.shape());
     p.zero = contiguous(to(zero.detach(), DType::f32));
   }
+  // One number for all may come from the host.
+  if (p.scale.numel() <= 1) p.scale = to_device(p.scale, dev);
+  if (p.zero.defined() && p.zero.numel() <= 1) p.zero = to_device(p.zero, dev);
   p.base = base_on(dev, g.base);
   p.view = {p.scale.data_as<float>(dev), p.zero.defined() ? p.zero.data_as<float>(dev) : nullptr,
             p.base.defined() ? p.base.data_as<int64_t>(dev)

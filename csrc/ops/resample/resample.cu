@@ -12,7 +12,7 @@ namespace {
 constexpr int kThreads = 256;
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) resample_kernel(ResampleArgs a, int64_t total) {
+__global__ void __launch_bounds__(kThreads, 4) resample_kernel(ResampleArgs a, int64_t total) {
   using A = Acc<T>;
   const ResampleLists::Dim &dz = a.lists.dim[0], &dy = a.lists.dim[1], &dx = a.lists.dim[2];
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads, plane = dz.src * dy.src * dx.src;
