@@ -378,6 +378,22 @@ def test_quantised_linear(scheme):
 
 @cuda_only
 @pytest.mark.parametrize(
+    "name", ["int8", "uint4", "nf4", "float8_e4m3fn", "float8_e5m2", "float4_e2m1"]
+)
+def test_stochastic_rounding_has_the_bits_of_the_cpu(name):
+    x, scale = tercel.randn(5, 33), tercel.full((5, 1), 0.11)
+    codes = []
+    for device in ("cpu", "cuda"):
+        tercel.manual_seed(5)
+        q = tercel.quantize_affine(
+            x.to(device), [1, 33], scale.to(device), None, name, rounding="stochastic"
+        )
+        codes.append(q.cpu().view(tercel.uint8))
+    assert tercel.equal(codes[0], codes[1])
+
+
+@cuda_only
+@pytest.mark.parametrize(
     "dtype", ["float32", "float64", "bfloat16", "float8_e4m3fn", "int8", "int64", "bool"]
 )
 def test_long_rows_are_sorted_as_on_the_cpu(dtype):

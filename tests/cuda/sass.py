@@ -63,7 +63,7 @@ RULES = [
     Rule(r"softmax_(bwd_)?rowsI(NS_4bf16E|f)E", 64, WIDE),
     Rule(r"row_norm_(fwd|bwd)\w*I(NS_4bf16E|f)E", 64, WIDE),
     Rule(r"radix_scatter_kernel", 64, [r"\bVOTE", r"\bPOPC\b"], [r"\bATOMG?\b"]),
-    Rule(r"mask_compress_kernel", 40, [r"\bVOTE"], [r"\bATOM"]),
+    Rule(r"mask_compress_kernel", 64, [r"\bVOTE"], [r"\bATOM"]),
     Rule(r"gemv_kernel", 168, [r"LDG\.E(\.CONSTANT)?\.128", r"SHFL\.BFLY"]),
     Rule(
         r"gemm_wgmma_kernel",

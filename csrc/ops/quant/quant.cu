@@ -60,6 +60,24 @@ TERCEL_DEVICE uint32_t encode_float(QFormat f, float t, const Table16& table) {
   return t != t ? 7u : code;
 }
 
+// Float formats: one of the two neighbours of t, the farther from zero with the probability of t's
+// place between them; `bits` are uniform.
+TERCEL_DEVICE uint32_t encode_stochastic(QFormat f, float t, uint32_t bits, const Table16& table) {
+  if (t != t) return encode_float(f, t, table);
+  const uint32_t last = f == QFormat::nf4    ? 15
+                        : f == QFormat::e4m3 ? 0x7e
+                        : f == QFormat::e5m2 ? 0x7b
+                                             : 7;
+  const float a = f == QFormat::nf4 ? t : ::fabsf(t);
+  const uint32_t nearest = encode_float(f, a, table);
+  const uint32_t low = nearest > 0 && decode(f, nearest, table) > a ? nearest - 1 : nearest;
+  const uint32_t high = low > last - 1 ? low : low + 1;
+  const float v = decode(f, low, table), u = static_cast<float>(bits >> 8) * 0x1p-24f;
+  const uint32_t code = __fmul_rn(u, decode(f, high, table) - v) < a - v ? high : low;
+  const uint32_t sign = float_to_bits(t) >> 31;
+  return f == QFormat::nf4 ? code : code | sign << (f == QFormat::e2m1 ? 3 : 7);
+}
+
 TERCEL_DEVICE float clamp_to(float v, float low, float high) {
   v = v > low ? v : low;
   return v < high ? v : high;
@@ -80,12 +98,14 @@ TERCEL_DEVICE uint32_t encode(const QuantizeArgs& a, const Table16& table, int64
     x = to_float(static_cast<const f16*>(a.x)[element]);
   }
   const float t = __fmul_rn(x, 1.0f / scale);
-  if (a.format > QFormat::u4) return encode_float(a.format, t, table);
+  const uint32_t bits = a.stochastic ? philox(a.key, static_cast<uint64_t>(element)).v[0] : 0u;
+  if (a.format > QFormat::u4) {
+    return a.stochastic ? encode_stochastic(a.format, t, bits, table)
+                        : encode_float(a.format, t, table);
+  }
   float rounded = ::rintf(t);
   if (a.stochastic) {
-    const float down = ::floorf(t);
-    const float u =
-        static_cast<float>(philox(a.key, static_cast<uint64_t>(element)).v[0] >> 8) * 0x1p-24f;
+    const float down = ::floorf(t), u = static_cast<float>(bits >> 8) * 0x1p-24f;
     rounded = u < __fsub_rn(t, down) ? down + 1.0f : down;
   }
   const float v = rounded + zero;
