@@ -22,10 +22,19 @@ struct Ukr {
   int bytes, mr, nr, direct_mr;
   GemmUkrFn packed;
   GemmDirectFn direct;
+  GemmRowsFn rows;
 };
 const Ukr kUkrs[] = {
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
-  {#name, IsaLevel::level, bytes, mr, nr, direct_mr, &gemm_ukr_##name, &gemm_direct_##name},
+  {#name,                                                      \
+   IsaLevel::level,                                            \
+   bytes,                                                      \
+   mr,                                                         \
+   nr,                                                         \
+   direct_mr,                                                  \
+   &gemm_ukr_##name,                                           \
+   &gemm_direct_##name,                                        \
+   &gemm_rows_##name},
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
 };
@@ -100,6 +109,36 @@ void check_tile(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool packed, boo
   test::report(good, __FILE__, __LINE__,
                str(u.name, packed ? " packed" : " direct", " m ", m, " n ", n, " kc ", kc,
                    " accumulate ", accumulate));
+}
+
+// Rows of A in place: once on a B in place, which leaves its panel behind, and once on that panel.
+template <class T>
+void check_rows(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool accumulate) {
+  const int64_t a_rs = kc + 5, ldc = n + 3;
+  Block<T> a(std::max<int64_t>(1, (m - 1) * a_rs + kc)), b(std::max<int64_t>(1, kc * n)),
+      panel(std::max<int64_t>(1, kc * u.nr));
+  for (int64_t i = 0; i < (m - 1) * a_rs + kc; ++i) a[i] = small_int<T>(i);
+  for (int64_t i = 0; i < kc * n; ++i) b[i] = small_int<T>(3 * i + 1);
+  const T guard = T(-12345);
+  bool good = true;
+  for (const bool in_place : {true, false}) {
+    std::vector<T> c(static_cast<size_t>((m + 2) * ldc), guard);
+    T* out = c.data() + ldc;
+    for (int64_t i = 0; i < m; ++i) std::fill_n(out + i * ldc, n, T(2));
+    u.rows(kc, a.data(), a_rs, in_place ? b.data() : panel.data(), in_place ? n : 0, panel.data(),
+           out, ldc, m, n, accumulate, a.data());
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        T sum = accumulate ? T(2) : T(0);
+        for (int64_t p = 0; p < kc; ++p) sum += a[i * a_rs + p] * b[p * n + j];
+        good = good && out[i * ldc + j] == sum;
+        out[i * ldc + j] = guard;
+      }
+    }
+    for (T v : c) good = good && v == guard;
+  }
+  test::report(good, __FILE__, __LINE__,
+               str(u.name, " rows m ", m, " n ", n, " kc ", kc, " accumulate ", accumulate));
 }
 
 // The definition, element by element.
@@ -184,6 +223,9 @@ TEST(gemm_ukernels_every_tail) {
         for (int64_t kc : {0, 1, 2, 17}) {
           u.bytes == 4 ? check_tile<float>(u, kc, m, n, true, (m + n) % 2)
                        : check_tile<double>(u, kc, m, n, true, (m + n) % 2);
+          if (kc == 0) continue;
+          u.bytes == 4 ? check_rows<float>(u, kc, m, n, (m + n) % 2)
+                       : check_rows<double>(u, kc, m, n, (m + n) % 2);
         }
       }
     }
@@ -225,6 +267,12 @@ TEST(gemm_paths_keep_the_definition) {
     check_product<float>(600, 3, 700, 0, 1, 0, fused);
     check_product<float>(20, 777, 530, 0, 1, 0, fused);  // column chunks
     check_product<float>(20, 777, 530, 1, 0, 2, fused);
+    check_product<float>(64, 96, 700, 0, 0, 0, fused);   // rows in L2
+    check_product<float>(70, 100, 512, 0, 0, 0, fused);  // the same, copied
+    check_product<float>(64, 196, 700, 0, 1, 0, fused);  // panels in L2, output across
+    check_product<float>(196, 64, 700, 0, 1, 0, fused);
+    check_product<double>(70, 196, 600, 0, 1, 0, fused);
+    check_product<float>(420, 410, 400, 0, 0, 0, fused);  // five loops
     // Sums that cannot lie in the output, one k block and several, beyond the direct limit.
     check_product<float>(200, 210, 200, 0, 0, 2, fused);
     check_product<float>(200, 210, 520, 0, 1, 2, fused);

@@ -26,18 +26,10 @@ using namespace tercel;
 
 namespace {
 
-const GemmUkernel kModel = {"bf16_32x32_model",
-                            IsaLevel::generic,
-                            4,
-                            32,
-                            32,
-                            0,
-                            &gemm_ukr_bf16_32x32_model,
-                            nullptr,
-                            2,
-                            32,
-                            &gemm_begin_bf16_32x32_model,
-                            &gemm_end_bf16_32x32_model};
+const GemmUkernel kModel = {
+    "bf16_32x32_model",         IsaLevel::generic, 4,       32, 32, 0,
+    &gemm_ukr_bf16_32x32_model, nullptr,           nullptr, 2,  32, &gemm_begin_bf16_32x32_model,
+    &gemm_end_bf16_32x32_model};
 
 // Small integers: every sum is exact, so the order of summation cannot hide an error.
 bf16 value(int64_t i) { return bf16(static_cast<float>(i * 7 % 11 - 5)); }

@@ -16,7 +16,15 @@ namespace tercel {
 namespace {
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
-  {#name, IsaLevel::level, bytes, mr, nr, direct_mr, &gemm_ukr_##name, &gemm_direct_##name},
+  {#name,                                                      \
+   IsaLevel::level,                                            \
+   bytes,                                                      \
+   mr,                                                         \
+   nr,                                                         \
+   direct_mr,                                                  \
+   &gemm_ukr_##name,                                           \
+   &gemm_direct_##name,                                        \
+   &gemm_rows_##name},
 constexpr GemmUkernel kUkernels[] = {
 #include "ops/matmul/gemm_ukernels.inc"
 };
@@ -31,13 +39,14 @@ constexpr GemmUkernel kUkernels[] = {
    0,                                       \
    &gemm_ukr_##name,                        \
    nullptr,                                 \
+   nullptr,                                 \
    2,                                       \
    32,                                      \
    &gemm_begin_##name,                      \
    &gemm_end_##name},
 constexpr GemmUkernel kBf16Ukernels[] = {
 #include "ops/matmul/gemm_bf16_ukernels.inc"
-    {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr}};
+    {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr, nullptr}};
 #undef TERCEL_GEMM_BF16_UKR
 #define TERCEL_GEMM_BF16_UKR(feature, name) CpuFeature::feature,
 constexpr CpuFeature kBf16Features[] = {
@@ -198,9 +207,10 @@ void finish(const GemmArgs& g, const void* acc, int64_t ld, int64_t i0, int64_t 
   gemm_epilogue_kernels().epilogue(e);
 }
 
-// Rows [row0, row0 + rows) x [k0, k0 + kc) in panels of `width`; width 1 gives plain rows.
+// Rows [row0, row0 + rows) x [k0, k0 + kc) in panels of `width`; width 1 gives plain rows, which
+// may lie row_stride >= kc elements apart.
 void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
-                  int width, void* dst) {
+                  int width, void* dst, int64_t row_stride = 0) {
   if (x.pack) return x.pack(x.context, row0, rows, k0, kc, width, dst);
   GemmPackArgs p;
   p.src = static_cast<const char*>(x.data) +
@@ -212,7 +222,7 @@ void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, 
   p.kc = kc;
   p.width = width;
   p.dst = dst;
-  p.panel_stride = kc * width;
+  p.panel_stride = row_stride > 0 ? row_stride : kc * width;
   p.scale = x.scale;
   p.row0 = row0;
   p.k0 = k0;
@@ -536,6 +546,144 @@ void gemm_columns(const GemmArgs& g) {
   });
 }
 
+// ---- one operand stays in L2: its rows are read in place, no barrier
+// ---------------------------------------------------------------
+// The left operand has unit k stride and is never interleaved. Either it is the one that stays in
+// L2 while each thread makes the panels of its columns (of a B in place while the first row tile is
+// multiplied), or the right operand stays there as panels while the rows stream by.
+bool fits_l2(const GemmArgs& g, int64_t rows) {
+  return rows * g.K <= kResidentBytes / acc_bytes(g);
+}
+bool rows_usable(const GemmArgs& g) {
+  return g.a.k_stride == 1 && plain(g.a) && plain(g.b) && choose(g).ukr->rows;
+}
+
+// Rows some multiple of 2 KB apart share few sets of L1: those, and narrow formats, are copied.
+bool copies_rows(const GemmArgs& g) {
+  return !in_place(g.a) || (g.M > 4 && g.a.row_stride * acc_bytes(g) % 2048 == 0);
+}
+int64_t padded_row(int64_t kc) { return ceil_div(kc, 16) * 16 + 16; }
+
+void gemm_resident_rows(const GemmArgs& g) {
+  const GemmUkernel& u = *choose(g).ukr;
+  const int64_t es = u.elem_bytes, kb = std::min(g.K, kGemmKBlock);
+  const bool copy = copies_rows(g), in_out = sums_in_out(g);
+  const bool keep_panel = in_place(g.b) && g.b.row_stride == 1 && g.b.k_stride > 0;
+  const int64_t stride = copy ? padded_row(g.K) : g.a.row_stride;
+  const Workspace rows_work(copy ? g.M * stride * es : 0);
+  if (copy) {
+    parallel_for(g.M, std::max<int64_t>(1, 64 * 1024 / g.K), [&](int64_t i0, int64_t i1) {
+      pack_operand(g.a, i0, i1 - i0, 0, g.K, 1, rows_work.data() + i0 * stride * es, stride);
+    });
+  }
+  const char* const a = copy ? rows_work.data() : static_cast<const char*>(g.a.data);
+  const int64_t panels = ceil_div(g.N, u.nr), panel_bytes = kb * u.nr * es;
+  const int64_t grain =
+      std::max(ceil_div(panels, 4 * num_threads()), ceil_div(kSerialWork / 2, g.M * g.K * u.nr));
+  parallel_for(panels, grain, [&](int64_t q0, int64_t q1) {
+    const Workspace work(panel_bytes + (in_out ? 0 : g.M * u.nr * es));
+    char* const panel = work.data();
+    for (int64_t j = q0 * u.nr; j < std::min(q1 * u.nr, g.N); j += u.nr) {
+      const int64_t n = std::min<int64_t>(u.nr, g.N - j);
+      char* const sums = in_out ? static_cast<char*>(g.out) + j * es : work.data() + panel_bytes;
+      const int64_t ld = in_out ? g.out_row_stride : u.nr;
+      for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
+        const int64_t kc = std::min(kGemmKBlock, g.K - k0);
+        if (!keep_panel) pack_operand(g.b, j, n, k0, kc, u.nr, panel);
+        for (int64_t i = 0; i < g.M; i += u.mr) {
+          const bool first = keep_panel && i == 0;
+          const char* b =
+              first ? static_cast<const char*>(g.b.data) + (k0 * g.b.k_stride + j) * es : panel;
+          u.rows(kc, a + (i * stride + k0) * es, stride, b, first ? g.b.k_stride : 0, panel,
+                 sums + i * ld * es, ld, std::min<int64_t>(u.mr, g.M - i), n, k0 > 0, nullptr);
+        }
+      }
+      if (!in_out || !trivial(g.epilogue)) finish(g, sums, ld, 0, j, g.M, n);
+    }
+  });
+}
+
+// Rows of sums that are finished together, in whole tiles: enough for runs of several cache lines
+// where the output lies across.
+int64_t strip_tiles(int64_t tile_bytes) {
+  const int64_t fit = kStripBytes / tile_bytes;
+  return fit >= 8 ? 8 : fit >= 4 ? 4 : 1;
+}
+
+void gemm_resident_panels(const GemmArgs& g) {
+  const GemmUkernel& u = *choose(g).ukr;
+  const int64_t es = u.elem_bytes, kb = std::min(g.K, kGemmKBlock);
+  const bool copy = copies_rows(g), in_out = sums_in_out(g);
+  const int64_t padded = ceil_div(g.N, u.nr) * u.nr, ld = in_out ? g.out_row_stride : padded;
+  const int64_t stride = copy ? padded_row(kb) : g.a.row_stride;
+  const int64_t strip = (in_out ? 1 : strip_tiles(padded * es * u.mr)) * u.mr;
+  const Workspace panels(prepack_bytes(u, 1, g.N, g.K));
+  prepack(u, 1, g.b, g.N, g.K, panels.data());
+  const char* const rows = static_cast<const char*>(g.a.data);
+  // Rows [i, i + m) over all columns, sums to c.
+  const auto tile = [&](int64_t i, int64_t m, char* c, char* copied) {
+    for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
+      const int64_t kc = std::min(kGemmKBlock, g.K - k0);
+      const char* a = rows + (i * stride + k0) * es;
+      // The rows after these: the next k block, or the next tile.
+      const bool more_k = k0 + kc < g.K;
+      const int64_t next_row = more_k ? i : i + u.mr;
+      if (copy) {
+        pack_operand(g.a, i, m, k0, kc, 1, copied, stride);
+        a = copied;
+      }
+      for (int64_t j = 0; j < g.N; j += u.nr) {
+        const int64_t ahead = next_row + j / u.nr * 4;
+        const bool fetch = !copy && ahead + 4 <= g.M && ahead + 4 <= next_row + u.mr + 2;
+        u.rows(kc, a, stride, panels.data() + (k0 * padded + j * kc) * es, 0, nullptr, c + j * es,
+               ld, m, std::min<int64_t>(u.nr, g.N - j), k0 > 0,
+               fetch ? rows + (ahead * stride + (more_k ? k0 + kc : 0)) * es : nullptr);
+      }
+    }
+  };
+  const int64_t strips = ceil_div(g.M, strip);
+  const int64_t grain =
+      std::max(ceil_div(strips, 8 * num_threads()), ceil_div(kSerialWork / 2, g.N * g.K * strip));
+  parallel_for(strips, grain, [&](int64_t t0, int64_t t1) {
+    const int64_t copy_bytes = copy ? u.mr * stride * es : 0;
+    const Workspace work(copy_bytes + (in_out ? 0 : strip * padded * es));
+    for (int64_t s0 = t0 * strip; s0 < std::min(t1 * strip, g.M); s0 += strip) {
+      const int64_t s1 = std::min(s0 + strip, g.M);
+      char* const sums =
+          in_out ? static_cast<char*>(g.out) + s0 * ld * es : work.data() + copy_bytes;
+      for (int64_t i = s0; i < s1; i += u.mr) {
+        tile(i, std::min<int64_t>(u.mr, s1 - i), sums + (i - s0) * ld * es, work.data());
+      }
+      if (!in_out || !trivial(g.epilogue)) finish(g, sums, ld, s0, 0, s1 - s0, g.N);
+    }
+  });
+}
+
+// The path and the orientation for operands of which one fits L2, or none.
+enum class Resident { none, rows, panels };
+struct ResidentPlan {
+  Resident kind = Resident::none;
+  bool swap = false;
+};
+ResidentPlan resident_plan(const GemmArgs& g) {
+  const bool a_fits = fits_l2(g, g.M), b_fits = fits_l2(g, g.N);
+  const int64_t enough = 2 * num_threads();  // tasks
+  if (g.a.k_stride == 1 && rows_usable(g)) {
+    // A B with k contiguous has to be turned over: rather the smaller operand.
+    const bool turn = g.b.k_stride == 1 && g.b.row_stride != 1;
+    if (turn && a_fits && g.M < g.N) return {Resident::panels, true};
+    if (turn && b_fits) return {Resident::panels, false};
+    if (a_fits && (g.N >= enough * 32 || !b_fits)) return {Resident::rows, false};
+    if (b_fits) return {Resident::panels, false};
+    return {};
+  }
+  if (g.b.k_stride == 1 && g.a.row_stride == 1) {
+    if (a_fits) return {Resident::panels, true};
+    if (b_fits) return {Resident::rows, true};
+  }
+  return {};
+}
+
 // ---- integers
 // --------------------------------------------------------------------------------------
 void gemm_int(const GemmArgs& g) {
@@ -579,11 +727,28 @@ void gemm(const GemmArgs& args) {
   const bool swap =
       !use_pairs(args) && args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
   const GemmArgs& g = swap ? transposed(args) : args;
-  if (!use_pairs(g) && use_direct(g)) return traced(g, "small, in place"), gemm_direct(g);
+  if (!use_pairs(g)) {
+    const bool several_tiles = g.M >= 28 && g.N >= 32 && g.K >= 32;
+    const bool direct = use_direct(g);
+    const ResidentPlan plan = direct && !several_tiles ? ResidentPlan{} : resident_plan(g);
+    const GemmArgs& o = plan.swap ? transposed(g) : g;
+    if (plan.kind == Resident::rows) return traced(g, "rows in L2"), gemm_resident_rows(o);
+    if (plan.kind == Resident::panels) return traced(g, "panels in L2"), gemm_resident_panels(o);
+    if (direct) return traced(g, "small, in place"), gemm_direct(g);
+  }
   if (use_columns(g)) return traced(g, "column chunks"), gemm_columns(g);
   traced(g, "packed");
   gemm_packed(g, choose(g), false);
 }
+
+namespace {
+// One call of the micro-kernel per few rows does it all.
+bool is_single_step(const GemmArgs& g) {
+  return use_direct(g) && g.M <= 16 && g.K > 0 && g.K <= kGemmKBlock && is_float(g.a.dtype) &&
+         !use_pairs(g) && in_place(g.a) && in_place(g.b) && (g.b.row_stride == 1 || g.N == 1) &&
+         sums_in_out(g) && trivial(g.epilogue) && !use_skinny(g);
+}
+}  // namespace
 
 void gemm_batched(const GemmBatchArgs& args) {
   int64_t count = 1;
@@ -592,6 +757,9 @@ void gemm_batched(const GemmBatchArgs& args) {
   const GemmArgs& first = args.gemm;
   const int64_t a_size = dtype_size(first.a.dtype), b_size = dtype_size(first.b.dtype);
   const int64_t out_size = dtype_size(first.out_dtype);
+  const GemmUkernel& u = *choose(first).ukr;
+  const bool single = is_single_step(first);
+  if (single && trace_enabled()) trace_choice(first, "batch of small ones, in place");
   const auto run = [&](int64_t begin, int64_t end) {
     int64_t index[14];
     int64_t rest = begin;
@@ -618,7 +786,16 @@ void gemm_batched(const GemmBatchArgs& args) {
       if (first.epilogue.pre)
         g.epilogue.pre = static_cast<char*>(first.epilogue.pre) + out * out_size;
       g.out = static_cast<char*>(first.out) + out * out_size;
-      gemm(g);
+      if (single) {
+        for (int64_t i = 0; i < g.M; i += u.direct_mr) {
+          u.direct(g.K, static_cast<const char*>(g.a.data) + i * g.a.row_stride * a_size,
+                   g.a.row_stride, g.a.k_stride, g.b.data, g.b.k_stride,
+                   static_cast<char*>(g.out) + i * g.out_row_stride * out_size, g.out_row_stride,
+                   std::min<int64_t>(u.direct_mr, g.M - i), g.N, false);
+        }
+      } else {
+        gemm(g);
+      }
       for (int d = args.ndim - 1; d >= 0; --d) {
         a += args.a_stride[d];
         b += args.b_stride[d];

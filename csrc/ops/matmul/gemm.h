@@ -8,8 +8,9 @@
 // converted to float32 while they are loaded and the result is rounded once. The generic level
 // multiplies and adds in two roundings where the processor lacks fma.
 //
-// Paths: packed (five loops around a register tile, Goto & van de Geijn 2008, BLIS), direct (small
-// matrices, A and often B are read in place), skinny (few rows: B is streamed once).
+// Paths: packed (five loops around a register tile, Goto & van de Geijn 2008, BLIS), resident (one
+// operand fits L2: the rows are read in place, the other side becomes panels as it is used), direct
+// (small matrices, A and often B are read in place), skinny (few rows: B is streamed once).
 //
 // A convolution plugs its own loader in through GemmOperand::pack (implicit im2col) and reuses
 // packed weights through gemm_prepack.

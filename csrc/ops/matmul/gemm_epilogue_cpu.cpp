@@ -1,6 +1,7 @@
 // What follows the sums of a product: scales, bias or accumulate, activation, residual, rounding.
 // Formula in gemm.h. Vectors along a row; other column strides go through a small buffer.
 #include "ops/matmul/gemm_kernels.h"
+#include "ops/matmul/load_simd.h"
 #include "simd/rows.h"
 #include "simd/vmath.h"
 
@@ -48,7 +49,7 @@ TERCEL_INLINE void store_at(const V& v, O* p, int64_t stride, int64_t n) {
 }
 
 template <class V, class T, class O>
-void epilogue_as(const GemmEpilogueArgs& g) {
+[[gnu::noinline]] void epilogue_rows(const GemmEpilogueArgs& g) {
   const GemmEpilogue& e = g.epilogue;
   const V alpha(static_cast<T>(e.alpha)), beta(static_cast<T>(e.beta));
   for (int64_t i = 0; i < g.m; ++i) {
@@ -74,6 +75,76 @@ void epilogue_as(const GemmEpilogueArgs& g) {
       store_at<kFull>(v, out + j * g.out_col_stride, g.out_col_stride, n);
     });
   }
+}
+
+// Elements of a column of the output lie together: squares of the sums are turned over first.
+template <class V, class T, class O>
+void epilogue_columns(const GemmEpilogueArgs& g) {
+  constexpr int L = TransposeTraits<T>::kLanes;
+  alignas(64) T square[L * L];
+  GemmEpilogueArgs t = g;
+  t.acc = square;
+  t.ld = L;
+  t.out_row_stride = g.out_col_stride;
+  t.out_col_stride = 1;
+  GemmEpilogue& e = t.epilogue;
+  const auto swap = [](int64_t& a, int64_t& b) {
+    const int64_t x = a;
+    a = b;
+    b = x;
+  };
+  swap(e.c_row_stride, e.c_col_stride);
+  swap(e.row_scale_stride, e.col_scale_stride);
+  swap(e.residual_row_stride, e.residual_col_stride);
+  const GemmEpilogue& from = g.epilogue;
+  const bool plain = from.alpha == 1.0 && from.beta == 0.0 && !from.row_scale && !from.col_scale &&
+                     !from.residual && !from.pre && from.activation == GemmActivation::none;
+  for (int64_t i0 = 0; i0 < g.m; i0 += L) {
+    for (int64_t j0 = 0; j0 < g.n; j0 += L) {
+      t.n = g.m - i0 < L ? g.m - i0 : L;
+      t.m = g.n - j0 < L ? g.n - j0 : L;
+      const T* sums = static_cast<const T*>(g.acc) + i0 * g.ld + j0;
+      typename TransposeTraits<T>::Reg turned[L];
+      if (t.n == L && t.m == L) {
+        transpose(sums, g.ld, turned);
+      } else {
+        transpose_part(sums, g.ld, static_cast<int>(t.n), static_cast<int>(t.m), turned);
+      }
+      if constexpr (sizeof(T) == sizeof(O)) {
+        if (plain) {
+          T* out = static_cast<T*>(g.out) + i0 + j0 * g.out_col_stride;
+          for (int j = 0; j < t.m; ++j) {
+            if (t.n == L) {
+              store(out + j * g.out_col_stride, turned[j]);
+            } else {
+              store(out + j * g.out_col_stride, turned[j], static_cast<int>(t.n));
+            }
+          }
+          continue;
+        }
+      }
+      for (int j = 0; j < L; ++j) store(square + j * L, turned[j]);
+      const auto at = [&](const void* p, int64_t row_stride, int64_t col_stride) {
+        return static_cast<const O*>(p) + i0 * row_stride + j0 * col_stride;
+      };
+      const int64_t place = i0 + j0 * g.out_col_stride;
+      t.out = static_cast<O*>(g.out) + place;
+      if (from.pre) e.pre = static_cast<O*>(from.pre) + place;
+      if (from.c) e.c = at(from.c, from.c_row_stride, from.c_col_stride);
+      if (from.residual)
+        e.residual = at(from.residual, from.residual_row_stride, from.residual_col_stride);
+      e.row_scale = from.col_scale ? from.col_scale + j0 * from.col_scale_stride : nullptr;
+      e.col_scale = from.row_scale ? from.row_scale + i0 * from.row_scale_stride : nullptr;
+      epilogue_rows<V, T, O>(t);
+    }
+  }
+}
+
+template <class V, class T, class O>
+void epilogue_as(const GemmEpilogueArgs& g) {
+  if (g.out_row_stride == 1 && g.out_col_stride != 1 && g.m > 1)
+    return epilogue_columns<V, T, O>(g);
+  epilogue_rows<V, T, O>(g);
 }
 
 template <class O>

@@ -31,6 +31,11 @@ inline constexpr int64_t kDirectMaxWork = 160 * 160 * 160;
 inline constexpr int64_t kColumnChunk = 256;
 // Multiply-adds below which one thread does it all (about 10 us).
 inline constexpr int64_t kSerialWork = 512 * 1024;
+// An operand of at most this many bytes (of the accumulation dtype) stays in L2 for the whole
+// product.
+inline constexpr int64_t kResidentBytes = 640 * 1024;
+// Sums that cannot lie in the output are finished in strips of at most so many bytes.
+inline constexpr int64_t kStripBytes = 256 * 1024;
 // Few-row products with a right operand of at least this many bytes stream it once.
 inline constexpr int64_t kSkinnyMinBytes = 128 * 1024;
 

@@ -23,6 +23,14 @@ using GemmDirectFn = void (*)(int64_t kc, const void* a, int64_t a_rs, int64_t a
                               int64_t b_ks, void* c, int64_t ldc, int64_t m, int64_t n,
                               bool accumulate);
 
+// A in place with unit k stride, rows a_rs apart; 1 <= m <= mr, 1 <= n <= nr. b_ks == 0: b is a
+// panel as above. Otherwise B lies in place with unit column stride, rows b_ks apart, and its
+// columns are copied into `panel` ([kc][nr], 64-byte aligned) for the row tiles that follow with
+// the same n.
+using GemmRowsFn = void (*)(int64_t kc, const void* a, int64_t a_rs, const void* b, int64_t b_ks,
+                            void* panel, void* c, int64_t ldc, int64_t m, int64_t n,
+                            bool accumulate, const void* next);
+
 struct GemmUkernel {
   const char* name;
   IsaLevel level;
@@ -30,6 +38,7 @@ struct GemmUkernel {
   int mr, nr, direct_mr;
   GemmUkrFn packed;
   GemmDirectFn direct;  // null: none
+  GemmRowsFn rows;      // null: none
   // Kernels on bfloat16 pairs (gemm_pairs.h): panels hold 2-byte elements, kc is a multiple of
   // k_unit, and a thread calls begin and end around its calls.
   int packed_bytes = elem_bytes;
@@ -43,11 +52,13 @@ struct GemmUkernel {
 const GemmUkernel* gemm_bf16_ukernel();
 void gemm_set_bf16_ukernel_for_test(const GemmUkernel* kernel);
 
-#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                  \
-  extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
-                                    int64_t, bool, const void*);                                \
-  extern "C++" void gemm_direct_##name(int64_t, const void*, int64_t, int64_t, const void*,     \
-                                       int64_t, void*, int64_t, int64_t, int64_t, bool);
+#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                   \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t,  \
+                                    int64_t, bool, const void*);                                 \
+  extern "C++" void gemm_direct_##name(int64_t, const void*, int64_t, int64_t, const void*,      \
+                                       int64_t, void*, int64_t, int64_t, int64_t, bool);         \
+  extern "C++" void gemm_rows_##name(int64_t, const void*, int64_t, const void*, int64_t, void*, \
+                                     void*, int64_t, int64_t, int64_t, bool, const void*);
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
 
