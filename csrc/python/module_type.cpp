@@ -39,19 +39,19 @@ PyObject* module_call(PyObject* self, PyObject* args, PyObject* kwargs) {
   return result;
 }
 
-PyType_Slot slots[] = {
+PyType_Slot module_slots[] = {
     {Py_tp_call, reinterpret_cast<void*>(module_call)},
     {Py_tp_doc, const_cast<char*>("Base type of tercel.nn.Module: calls forward(), or the hooks.")},
     {0, nullptr}};
-PyType_Spec spec = {"tercel._core.ModuleBase", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
-                    slots};
+PyType_Spec module_spec = {"tercel._core.ModuleBase", 0, 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, module_slots};
 
 }  // namespace
 
 void bind_module_type(Binder& b) {
   g_forward = PyUnicode_InternFromString("forward");
   g_call_with_hooks = PyUnicode_InternFromString("_call_with_hooks");
-  PyObject* type = PyType_FromSpec(&spec);
+  PyObject* type = PyType_FromSpec(&module_spec);
   if (!g_forward || !g_call_with_hooks || !type) throw py::error_already_set();
   b.module().attr("ModuleBase") = py::reinterpret_steal<py::object>(type);
   b.function(

@@ -1,12 +1,12 @@
 // Python bindings of embedding and embedding_bag.
 #include "ops/embedding/embedding.h"
 #include "python/bind.h"
+#include "python/optional.h"
 
 namespace tercel {
 
 namespace {
 using Optional = std::optional<Tensor>;
-Tensor value(const Optional& t) { return t ? *t : Tensor(); }
 }  // namespace
 
 void bind_embedding(Binder& b) {
@@ -40,8 +40,9 @@ IndexError, with value and position, for an index outside [0, V).
          std::optional<double> max_norm, double norm_type, bool scale_grad_by_freq,
          const std::string& mode, bool sparse, const Optional& psw, bool include_last_offset,
          std::optional<int64_t> padding_idx) {
-        return embedding_bag(input, weight, value(offsets), max_norm, norm_type, scale_grad_by_freq,
-                             mode, sparse, value(psw), include_last_offset, padding_idx);
+        return embedding_bag(input, weight, tensor_or_undefined(offsets), max_norm, norm_type,
+                             scale_grad_by_freq, mode, sparse, tensor_or_undefined(psw),
+                             include_last_offset, padding_idx);
       },
       py::arg("input"), py::arg("weight"), py::arg("offsets") = py::none(),
       py::arg("max_norm") = py::none(), py::arg("norm_type") = 2.0,

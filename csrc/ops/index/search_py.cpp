@@ -46,7 +46,7 @@ void bind_unique(Binder& b) {
       py::arg("dim") = py::none(), "unique that only merges equal neighbours and keeps the order.");
 }
 
-void bind_windows(Binder& b) {
+void bind_view_scatters(Binder& b) {
   b.both("select_scatter", &select_scatter, py::arg("input"), py::arg("src"), py::arg("dim"),
          py::arg("index"), "Copy of input with input.select(dim, index) replaced by src.");
   b.both("slice_scatter", &slice_scatter, py::arg("input"), py::arg("src"), py::arg("dim") = 0,
@@ -135,7 +135,7 @@ Values outside, and NaN, do not count. Results have input's dtype (float).)";
            py::arg("reduce"), py::kw_only(), py::arg("include_self") = true,
            "In-place scatter_reduce.");
   bind_unique(b);
-  bind_windows(b);
+  bind_view_scatters(b);
 }
 
 }  // namespace tercel

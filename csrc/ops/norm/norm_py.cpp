@@ -1,19 +1,21 @@
 // Python bindings of the normalisation family.
 #include "ops/norm/norm.h"
 #include "python/bind.h"
+#include "python/optional.h"
 
 namespace tercel {
 
 namespace {
 using Optional = std::optional<Tensor>;
-Tensor value(const Optional& t) { return t ? *t : Tensor(); }
 }  // namespace
 
 void bind_norm(Binder& b) {
   b.function(
       "layer_norm",
       [](const Tensor& x, const Dims& shape, const Optional& weight, const Optional& bias,
-         double eps, bool) { return layer_norm(x, shape, value(weight), value(bias), eps); },
+         double eps, bool) {
+        return layer_norm(x, shape, tensor_or_undefined(weight), tensor_or_undefined(bias), eps);
+      },
       py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(),
       py::arg("bias") = py::none(), py::arg("eps") = 1e-5, py::arg("cudnn_enable") = true,
       R"(Layer normalisation over the last dims: (x - mean) / sqrt(var + eps) * weight + bias.
@@ -27,7 +29,7 @@ Ba, Kiros, Hinton 2016, arXiv:1607.06450.)");
   b.function(
       "rms_norm",
       [](const Tensor& x, const Dims& shape, const Optional& weight, std::optional<double> eps) {
-        return rms_norm(x, shape, value(weight), eps);
+        return rms_norm(x, shape, tensor_or_undefined(weight), eps);
       },
       py::arg("input"), py::arg("normalized_shape"), py::arg("weight") = py::none(),
       py::arg("eps") = py::none(),
@@ -42,7 +44,8 @@ Zhang, Sennrich 2019, arXiv:1910.07467.)");
       "batch_norm",
       [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight,
          const Optional& bias, bool training, double momentum, double eps) {
-        return batch_norm(x, value(mean), value(var), value(weight), value(bias), training,
+        return batch_norm(x, tensor_or_undefined(mean), tensor_or_undefined(var),
+                          tensor_or_undefined(weight), tensor_or_undefined(bias), training,
                           momentum, eps);
       },
       py::arg("input"), py::arg("running_mean"), py::arg("running_var"),
@@ -60,7 +63,9 @@ Ioffe, Szegedy 2015, arXiv:1502.03167.)");
   b.function(
       "group_norm",
       [](const Tensor& x, int64_t groups, const Optional& weight, const Optional& bias, double eps,
-         bool) { return group_norm(x, groups, value(weight), value(bias), eps); },
+         bool) {
+        return group_norm(x, groups, tensor_or_undefined(weight), tensor_or_undefined(bias), eps);
+      },
       py::arg("input"), py::arg("num_groups"), py::arg("weight") = py::none(),
       py::arg("bias") = py::none(), py::arg("eps") = 1e-5, py::arg("cudnn_enabled") = true,
       R"(Group normalisation: each sample's C channels in num_groups groups, each normalised by itself.
@@ -74,7 +79,8 @@ Wu, He 2018, arXiv:1803.08494.)");
       "instance_norm",
       [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight,
          const Optional& bias, bool use_input_stats, double momentum, double eps) {
-        return instance_norm(x, value(mean), value(var), value(weight), value(bias),
+        return instance_norm(x, tensor_or_undefined(mean), tensor_or_undefined(var),
+                             tensor_or_undefined(weight), tensor_or_undefined(bias),
                              use_input_stats, momentum, eps);
       },
       py::arg("input"), py::arg("running_mean") = py::none(), py::arg("running_var") = py::none(),

@@ -1,12 +1,12 @@
 // Python bindings of finite differences, integrals, vector products and sample statistics.
 #include "ops/numeric/numeric.h"
 #include "python/out.h"
+#include "python/optional.h"
 
 namespace tercel {
 
 namespace {
 using Optional = std::optional<Tensor>;
-Tensor value(const Optional& t) { return t ? *t : Tensor(); }
 
 Tensor trapezoid_any(const Tensor& y, const Optional& x, double dx, int64_t dim) {
   return x ? trapezoid(y, *x, dim) : trapezoid(y, dx, dim);
@@ -17,7 +17,7 @@ void bind_numeric(Binder& b) {
   both_out(
       b, "diff",
       [](const Tensor& x, int64_t n, int64_t dim, const Optional& prepend, const Optional& append) {
-        return diff(x, n, dim, value(prepend), value(append));
+        return diff(x, n, dim, tensor_or_undefined(prepend), tensor_or_undefined(append));
       },
       py::arg("input"), py::arg("n") = 1, py::arg("dim") = -1, py::arg("prepend") = py::none(),
       py::arg("append") = py::none(),
@@ -52,7 +52,7 @@ x: abscissae, of y's shape or 1-d; without it the samples lie dx apart.  Drops d
   b.both(
       "cov",
       [](const Tensor& x, int64_t correction, const Optional& f, const Optional& a) {
-        return cov(x, correction, value(f), value(a));
+        return cov(x, correction, tensor_or_undefined(f), tensor_or_undefined(a));
       },
       py::arg("input"), py::kw_only(), py::arg("correction") = 1, py::arg("fweights") = py::none(),
       py::arg("aweights") = py::none(),

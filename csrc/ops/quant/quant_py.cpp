@@ -7,13 +7,13 @@
 #include "ops/quant/qtensor.h"
 #include "ops/view/view.h"
 #include "python/bind.h"
+#include "python/optional.h"
 
 namespace tercel {
 namespace {
 
 using Opt = std::optional<Tensor>;
 using OptNumber = std::optional<double>;
-Tensor or_undefined(const Opt& t) { return t ? *t : Tensor(); }
 
 // A format by name, or by the dtype that stores it.
 QFormat format_from(const char* op, const py::object& o) {
@@ -88,7 +88,7 @@ Unlike torch the result carries no scale: see tercel.quantization.QTensor for th
         const char* op = "quantize_affine";
         TERCEL_CHECK(rounding == "nearest" || rounding == "stochastic", Value, op,
                      ": unknown rounding '", rounding, "'; there are nearest, stochastic");
-        return quantize_affine(x, block, scale, or_undefined(zero), format_from(op, dtype),
+        return quantize_affine(x, block, scale, tensor_or_undefined(zero), format_from(op, dtype),
                                {lo, hi, rounding == "stochastic", generator});
       },
       py::arg("input"), py::arg("block_size"), py::arg("scale"), py::arg("zero_point") = py::none(),
@@ -109,7 +109,7 @@ NaN: zero point (0 in nf4, fp4; NaN in fp8); infinities saturate.)");
          const py::object& from, DType to, std::optional<int64_t> last) {
         const char* op = "dequantize_affine";
         return dequantize_affine(
-            codes, block, scale, or_undefined(zero),
+            codes, block, scale, tensor_or_undefined(zero),
             from.is_none() ? qformat_of(op, codes.dtype()) : format_from(op, from), to, last);
       },
       py::arg("input"), py::arg("block_size"), py::arg("scale"), py::arg("zero_point") = py::none(),
@@ -177,8 +177,8 @@ void bind_int_matmul(Binder& b) {
             return o ? o->tensor : Tensor();
           };
           return int_matmul(a, w,
-                            {tensor(zero_a), tensor(scale_a), tensor(scale_b), or_undefined(bias),
-                             out_scale, out_zero, dtype});
+                            {tensor(zero_a), tensor(scale_a), tensor(scale_b),
+                             tensor_or_undefined(bias), out_scale, out_zero, dtype});
         },
         py::arg("input"), py::arg("other").none(false), py::kw_only(),
         py::arg("zero_point_a") = py::none(), py::arg("scale_a") = py::none(),

@@ -6,7 +6,7 @@ namespace tercel {
 namespace {
 
 template <class Make>
-void def_sized(Binder& b, const char* name, Make make, const char* doc) {
+void def_random(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](const py::args& args, std::optional<Dims> size, const GeneratorRef& generator,
@@ -24,7 +24,7 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
 }
 
 template <class Make>
-void def_like(Binder& b, const char* name, Make make, const char* doc) {
+void def_random_like(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](const Tensor& input, const GeneratorRef& generator, std::optional<DType> dtype,
@@ -214,14 +214,14 @@ void bind_inplace(Binder& b) {
 }  // namespace
 
 void bind_random(Binder& b) {
-  def_sized(b, "rand", &rand,
-            "rand(*size, generator=None, dtype=None): uniform draws from [0, 1).");
-  def_sized(b, "randn", &randn,
-            "randn(*size, generator=None, dtype=None): normal draws of mean 0 and variance 1 "
-            "(Box-Muller on\n"
-            "Philox4x32-10). The same for any number of threads.");
-  def_like(b, "rand_like", &rand, "rand with the shape and dtype of input.");
-  def_like(b, "randn_like", &randn, "randn with the shape and dtype of input.");
+  def_random(b, "rand", &rand,
+             "rand(*size, generator=None, dtype=None): uniform draws from [0, 1).");
+  def_random(b, "randn", &randn,
+             "randn(*size, generator=None, dtype=None): normal draws of mean 0 and variance 1 "
+             "(Box-Muller on\n"
+             "Philox4x32-10). The same for any number of threads.");
+  def_random_like(b, "rand_like", &rand, "rand with the shape and dtype of input.");
+  def_random_like(b, "randn_like", &randn, "randn with the shape and dtype of input.");
   bind_randint(b);
   bind_draws(b);
   bind_inplace(b);
