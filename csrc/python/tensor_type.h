@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 
 #include "core/autograd.h"
+#include "python/errors.h"
 
 namespace tercel {
 
@@ -25,6 +26,14 @@ struct PyHook {
   PyObject* callable;
 };
 
+inline PyTensor* py_tensor(PyObject* o) { return reinterpret_cast<PyTensor*>(o); }
+
+// Runs `f` and returns its object; null with a Python exception if it throws.
+template <class F>
+PyObject* object_or_null(F&& f) {
+  return guarded([&]() -> PyObject* { return f(); }, static_cast<PyObject*>(nullptr));
+}
+
 extern PyTypeObject* g_tensor_type;
 void bind_tensor_type(pybind11::module_& module);
 
@@ -32,10 +41,14 @@ void bind_tensor_type(pybind11::module_& module);
 PyObject* tensor_getitem(PyObject* self, PyObject* index);
 int tensor_setitem(PyObject* self, PyObject* index, PyObject* value);
 
+// Slots of the operators (tensor_operators.cpp).
+void add_operator_slots(std::vector<PyType_Slot>& slots);
+
 // A new Python object of `type` (a Tensor subclass) around `t`; steals nothing.
 PyObject* wrap_tensor_as(PyTypeObject* type, const Tensor& t);
 
-// Tensor from nested sequences, numbers, buffers (numpy.cpp). `dtype` nullopt: inferred.
+// Tensor from nested sequences, numbers, buffers (data.cpp; the buffer protocol: buffers.cpp).
+// `dtype` nullopt: inferred.
 Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, bool copy);
 int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags);
 void tensor_releasebuffer(PyObject* self, Py_buffer* view);
