@@ -140,6 +140,25 @@ def test_axis_and_keepdims():
         X.exp(axis=1)
 
 
+def test_argument_names():
+    t = tercel.arange(24.0).reshape(2, 3, 4)
+    assert t.view(size=(6, 4)).shape == t.reshape(shape=(6, 4)).shape == (6, 4)
+    assert t.view(dtype=tercel.int32).dtype == tercel.int32
+    assert t.permute(dims=(2, 0, 1)).shape == (4, 2, 3)
+    assert tercel.ones(1, 3).expand(size=(2, 3)).shape == (2, 3)
+    assert t.swapaxes(axis0=0, axis1=2).shape == (4, 3, 2)
+    assert len(tercel.split(tensor=t, split_size_or_sections=1)) == 2
+    assert len(t.split(split_size=2, dim=2)) == 2
+    assert len(tercel.tensor_split(t, sections=3, dim=1)) == 3
+    assert len(tercel.hsplit(t, indices=[1])) == 2
+    assert tercel.heaviside(input=tercel.zeros(1), values=tercel.ones(1)).item() == 1
+    assert [i.tolist() for i in tercel.where(t > 22)] == [[1], [2], [3]]
+    assert tercel.logsumexp(tercel.tensor([0, 0]), 0).item() == pytest.approx(np.log(2))
+    for wrong in (lambda: t.view(6, 4, size=(6, 4)), lambda: t.view(sizes=(6, 4))):
+        with pytest.raises(TypeError):
+            wrong()
+
+
 def test_special_gradients_are_right():
     x = tercel.tensor([0.3, 1.0, 2.5, 11.0, -0.4, -3.7], dtype=tercel.float64, requires_grad=True)
     for f in (tercel.digamma, lambda t: tercel.polygamma(2, t), tercel.i0, tercel.i1):

@@ -2,7 +2,7 @@
 #include "ops/view/view.h"
 
 #include "ops/copy/copy.h"
-#include "ops/creation/factory_args.h"
+#include "python/bind.h"
 
 namespace tercel {
 namespace {
@@ -79,14 +79,12 @@ Tensor& become(Tensor& self, const Tensor& view, const char* op) {
 void bind_view(Binder& b) {
   b.method(
       "view",
-      [](const Tensor& t, const py::args& args, std::optional<DType> dtype,
-         const std::optional<Dims>& size) {
-        DType first;
-        if (args.size() == 1 && dtype_from_object(args[0].ptr(), &first)) dtype = first;
-        if (dtype) return view_dtype(t, *dtype);
-        return view(t, factory_shape(args, size, "view"));
+      [](const Tensor& t, const py::args& args) {
+        DType dtype;
+        if (args.size() == 1 && dtype_from_object(args[0].ptr(), &dtype))
+          return view_dtype(t, dtype);
+        return view(t, dims_from_args(args, "view"));
       },
-      py::arg("dtype") = py::none(), py::arg("size") = py::none(),
       "view(*sizes) or view(dtype): same memory, other shape (one size may be -1) or "
       "dtype.\n\nRaises RuntimeError if the "
       "strides do not allow it without a copy; see reshape().");
@@ -95,10 +93,9 @@ void bind_view(Binder& b) {
       py::arg("other"), "view with the shape of `other`.");
   b.method(
       "reshape",
-      [](const Tensor& t, const py::args& args, const std::optional<Dims>& shape) {
-        return reshape(t, factory_shape(args, shape, "reshape"));
+      [](const Tensor& t, const py::args& args) {
+        return reshape(t, dims_from_args(args, "reshape"));
       },
-      py::arg("shape") = py::none(),
       "reshape(*sizes): a view if the strides allow it, else a copy. One size may be -1.");
   b.function(
       "reshape", &reshape, py::arg("input"), py::arg("shape"),
@@ -116,10 +113,10 @@ void bind_view(Binder& b) {
   b.function("permute", &permute, py::arg("input"), py::arg("dims"), "Reorders the dimensions.");
   b.method(
       "permute",
-      [](const Tensor& t, const py::args& args, const std::optional<Dims>& dims) {
-        return permute(t, factory_shape(args, dims, "permute"));
+      [](const Tensor& t, const py::args& args) {
+        return permute(t, dims_from_args(args, "permute"));
       },
-      py::arg("dims") = py::none(), "permute(*dims): reorders the dimensions.");
+      "permute(*dims): reorders the dimensions.");
   const auto swap = [&b](const char* name, const char* first, const char* second) {
     b.both(name, &transpose, py::arg("input"), py::arg(first), py::arg(second),
            "Swaps two dimensions.");
@@ -135,10 +132,9 @@ void bind_view(Binder& b) {
   }
   b.method(
       "expand",
-      [](const Tensor& t, const py::args& args, const std::optional<Dims>& size, bool) {
-        return expand(t, factory_shape(args, size, "expand"));
+      [](const Tensor& t, const py::args& args) {
+        return expand(t, dims_from_args(args, "expand"));
       },
-      py::arg("size") = py::none(), py::arg("implicit") = false,
       "expand(*sizes): broadcast view; -1 keeps a size. Several elements then share memory.");
   b.method(
       "expand_as", [](const Tensor& t, const Tensor& other) { return expand(t, other.shape()); },
@@ -186,6 +182,20 @@ void bind_view(Binder& b) {
     b.both("tensor_split", tensor_split_any, py::arg("input"), py::arg(cuts), py::arg("dim") = 0,
            "Views along `dim`: that many nearly equal ones, or cut at the listed indices.");
   }
+  // Sizes by keyword: overloads of their own, so that f(2, 3) stays as fast as it is.
+  b.method("view", &view_dtype, py::kw_only(), py::arg("dtype"));
+  b.method(
+      "view", [](const Tensor& t, const Dims& size) { return view(t, size); }, py::kw_only(),
+      py::arg("size"));
+  b.method(
+      "reshape", [](const Tensor& t, const Dims& shape) { return reshape(t, shape); },
+      py::kw_only(), py::arg("shape"));
+  b.method(
+      "permute", [](const Tensor& t, const Dims& dims) { return permute(t, dims); }, py::kw_only(),
+      py::arg("dims"));
+  b.method(
+      "expand", [](const Tensor& t, const Dims& size, bool) { return expand(t, size); },
+      py::kw_only(), py::arg("size"), py::arg("implicit") = false);
   bind_dim_split(b, "hsplit", 1, 1);
   bind_dim_split(b, "vsplit", 2, 0);
   bind_dim_split(b, "dsplit", 3, 2);
