@@ -75,10 +75,10 @@ MUTANTS = [
         "a > b",
     ),
     order(
-        "select: one equal element too many",
+        "select: one equal element too few",
         "ops/sort/sort_block.cuh",
         "rank_equal < need",
-        "rank_equal <= need",
+        "rank_equal + 1 < need",
     ),
     order(
         "select: counters not cleared for all before use",

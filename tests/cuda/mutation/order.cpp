@@ -70,8 +70,8 @@ TEST(sort_rows) {
   check_sort(1, 700, 0, true);
 }
 TEST(sort_long_row) {
-  check_sort(2, 4500, 0, false);
-  check_sort(1, 8300, 0, true);
+  check_sort(1, 4500, 0, false);
+  if (!std::getenv("TERCEL_EMU_QUICK")) check_sort(2, 8300, 0, true);
 }
 TEST(select) {
   check_sort(2, 2500, 37, true);
