@@ -212,3 +212,23 @@ def test_float32_matmul_precision_is_remembered():
             tercel.set_float32_matmul_precision("low")
     finally:
         tercel.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_float32_matmul_precision_bounds_the_error(precision):
+    # With AMX in bfloat16 parts, elsewhere float32; tests/cpp/test_gemm_bf16.cpp has the parts on a model.
+    a, b = tensor(40, 200), tensor(200, 70)
+    exact, size = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    highest = a @ b
+    tercel.set_float32_matmul_precision(precision)
+    try:
+        got = a @ b
+        narrow = a.bfloat16() @ b.bfloat16()
+        with autocast():
+            assert tercel.equal(a @ b, narrow)
+    finally:
+        tercel.set_float32_matmul_precision("highest")
+    worst = float(((got.double() - exact).abs() / size).max())
+    assert worst < {"high": 2.0**-20, "medium": 2.0**-8}[precision]
+    if tercel.get_isa() != "amx":
+        assert tercel.equal(got, highest)

@@ -49,6 +49,30 @@ for b, m, n, k in ((96, 128, 128, 64), (4096, 8, 8, 8)):
     )
 
 
+def at_precision(precision):
+    def fn(L, a, b):
+        L.set_float32_matmul_precision(precision)
+        try:
+            return L.mm(a, b)
+        finally:
+            L.set_float32_matmul_precision("highest")
+
+    return fn
+
+
+for precision in ("high", "medium"):  # AMX only; elsewhere float32
+    for size in (512, 1024, 2048):
+        case(
+            f"mm f32 {precision}",
+            f"{size}^3",
+            inputs=lambda s, n=size: [s.normal(n, n), s.normal(n, n)],
+            fn=at_precision(precision),
+            flops=2.0 * size**3,
+            bytes=12 * size**2,
+            check=False,
+        )
+
+
 def linear(L, x, w, b):
     return L.nn.functional.linear(x, w, b)
 

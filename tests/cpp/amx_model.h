@@ -93,8 +93,8 @@ void int8_products(int c, int a, int b) {
     std::memcpy(out, &sum, 4);
   });
 }
-// Pairs of bfloat16, denormals count as zero, round to nearest even after each of the two
-// multiply-adds.
+// Pairs of bfloat16, denormals count as zero. The even and the odd members are summed apart from
+// zero, rounded to nearest even after each multiply-add, then added, then added to c.
 inline float bf16_value(const uint8_t* p) {
   uint32_t u = static_cast<uint32_t>(p[0]) << 16 | static_cast<uint32_t>(p[1]) << 24;
   if ((u & 0x7f800000u) == 0) u &= 0x80000000u;
@@ -103,13 +103,32 @@ inline float bf16_value(const uint8_t* p) {
   return f;
 }
 inline void bf16_products(int c, int a, int b) {
-  products(c, a, b, [](uint8_t* out, const uint8_t* x, const uint8_t* y) {
-    float sum;
-    std::memcpy(&sum, out, 4);
-    sum = __builtin_fmaf(bf16_value(x), bf16_value(y), sum);
-    sum = __builtin_fmaf(bf16_value(x + 2), bf16_value(y + 2), sum);
-    std::memcpy(out, &sum, 4);
-  });
+  State& s = ready({c, a, b});
+  Tile before = s.tile[c];
+  Tile odd{}, even{};
+  const auto chain = [&](Tile& sums, int member) {
+    s.tile[c] = Tile{};
+    products(c, a, b, [&](uint8_t* out, const uint8_t* x, const uint8_t* y) {
+      float sum;
+      std::memcpy(&sum, out, 4);
+      sum = __builtin_fmaf(bf16_value(x + 2 * member), bf16_value(y + 2 * member), sum);
+      std::memcpy(out, &sum, 4);
+    });
+    sums = s.tile[c];
+  };
+  chain(even, 0);
+  chain(odd, 1);
+  for (int m = 0; m < s.rows[c]; ++m) {
+    for (int n = 0; n < s.bytes_per_row[c]; n += 4) {
+      float x, y, sum;
+      std::memcpy(&x, even.bytes[m] + n, 4);
+      std::memcpy(&y, odd.bytes[m] + n, 4);
+      std::memcpy(&sum, before.bytes[m] + n, 4);
+      sum += x + y;
+      std::memcpy(before.bytes[m] + n, &sum, 4);
+    }
+  }
+  s.tile[c] = before;
 }
 
 }  // namespace amx_model

@@ -1,10 +1,12 @@
 // The AMX bfloat16 micro-kernel on a model of the tile instructions: every m and n tail, and the
-// driver around it (packing of every layout, k blocks, column chunks, epilogue, threads).
+// driver around it (packing of every layout, k blocks, column chunks, epilogue, threads), for
+// bfloat16 and for float32 in bfloat16 parts.
 #include <immintrin.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "amx_model.h"
@@ -12,6 +14,8 @@
 #include "core/parallel.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/gemm_ukr.h"
+#include "ops/matmul/matmul.h"
+#include "ops/ops.h"
 
 #define TERCEL_AMX_MODEL 1
 #define gemm_ukr_bf16_32x32_amx gemm_ukr_bf16_32x32_model
@@ -26,13 +30,19 @@ using namespace tercel;
 
 namespace {
 
-const GemmUkernel kModel = {
-    "bf16_32x32_model",         IsaLevel::generic, 4,       32, 32, 0,
-    &gemm_ukr_bf16_32x32_model, nullptr,           nullptr, 2,  32, &gemm_begin_bf16_32x32_model,
-    &gemm_end_bf16_32x32_model};
+GemmUkernel model(int products) {
+  return {
+      "bf16_32x32_model",         IsaLevel::generic, 4,       32, 32, 0,
+      &gemm_ukr_bf16_32x32_model, nullptr,           nullptr, 2,  32, &gemm_begin_bf16_32x32_model,
+      &gemm_end_bf16_32x32_model, products};
+}
+const GemmUkernel kModels[] = {model(1), model(6)};
 
 // Small integers: every sum is exact, so the order of summation cannot hide an error.
-bf16 value(int64_t i) { return bf16(static_cast<float>(i * 7 % 11 - 5)); }
+float small_value(int64_t i) { return static_cast<float>(i * 7 % 11 - 5); }
+bf16 value(int64_t i) { return bf16(small_value(i)); }
+// Eleven bits: two parts, and sums that stay below 2^24.
+float wide_value(int64_t i) { return static_cast<float>(i * 37 % 2047 - 1023); }
 
 struct Layout {
   int64_t row, k;
@@ -43,15 +53,17 @@ Layout layout(int kind, int64_t rows, int64_t K) {
   return {2 * K + 1, 2};
 }
 
+template <class T>
 std::vector<float> product(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_output,
-                           const std::vector<bf16>& a, const std::vector<bf16>& b) {
+                           const std::vector<T>& a, const std::vector<T>& b, int products = 0) {
   const Layout la = layout(ta, M, K), lb = layout(tb, N, K);
   std::vector<float> out(static_cast<size_t>(M * N + 2), -77.0f);
   GemmArgs g;
   g.M = M;
   g.N = N;
   g.K = K;
-  g.a.dtype = g.b.dtype = DType::bf16;
+  g.a.dtype = g.b.dtype = sizeof(T) == 4 ? DType::f32 : DType::bf16;
+  g.f32_products = products;
   g.a.data = a.data();
   g.a.row_stride = la.row;
   g.a.k_stride = la.k;
@@ -66,12 +78,15 @@ std::vector<float> product(int64_t M, int64_t N, int64_t K, int ta, int tb, bool
   return {out.begin() + 1, out.end() - 1};
 }
 
-void check_driver(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_output) {
-  std::vector<bf16> a(static_cast<size_t>((M + 1) * (2 * K + 2))),
+template <class T>
+void check_driver(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_output,
+                  float (*a_value)(int64_t) = small_value, float (*b_value)(int64_t) = small_value,
+                  int products = 0) {
+  std::vector<T> a(static_cast<size_t>((M + 1) * (2 * K + 2))),
       b(static_cast<size_t>((N + 1) * (2 * K + 2)));
-  for (size_t i = 0; i < a.size(); ++i) a[i] = value(static_cast<int64_t>(i));
-  for (size_t i = 0; i < b.size(); ++i) b[i] = value(3 * static_cast<int64_t>(i) + 1);
-  const std::vector<float> got = product(M, N, K, ta, tb, column_output, a, b);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = T(a_value(static_cast<int64_t>(i)));
+  for (size_t i = 0; i < b.size(); ++i) b[i] = T(b_value(3 * static_cast<int64_t>(i) + 1));
+  const std::vector<float> got = product(M, N, K, ta, tb, column_output, a, b, products);
   const Layout la = layout(ta, M, K), lb = layout(tb, N, K);
   bool good = true;
   for (int64_t i = 0; i < M; ++i) {
@@ -84,14 +99,48 @@ void check_driver(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_o
     }
   }
   test::report(good, __FILE__, __LINE__,
-               str("bf16 pairs M ", M, " N ", N, " K ", K, " layouts ", ta, tb, column_output));
+               str("bf16 pairs M ", M, " N ", N, " K ", K, " layouts ", ta, tb, column_output,
+                   " products ", products));
 }
 
 class UseModel {
  public:
-  UseModel() { gemm_set_bf16_ukernel_for_test(&kModel); }
-  ~UseModel() { gemm_set_bf16_ukernel_for_test(nullptr); }
+  UseModel() { gemm_set_bf16_ukernels_for_test(kModels); }
+  ~UseModel() {
+    gemm_set_bf16_ukernels_for_test(nullptr);
+    set_float32_matmul_precision(MatmulPrecision::highest);
+  }
 };
+
+template <class T>
+std::vector<T> random_values(int64_t n, uint32_t seed) {
+  std::vector<T> v(static_cast<size_t>(n));
+  for (T& x : v) {
+    seed = seed * 1664525u + 1013904223u;
+    x = T(static_cast<float>(static_cast<int32_t>(seed >> 8) - (1 << 23)) / (1 << 22));
+  }
+  return v;
+}
+
+// Largest error of `got` = a b^T in units of sum |a| |b|.
+template <class T>
+double worst_error(const std::vector<float>& got, int64_t M, int64_t N, int64_t K, int64_t stride,
+                   const std::vector<T>& a, const std::vector<T>& b) {
+  double worst = 0;
+  for (int64_t i = 0; i < M; ++i) {
+    for (int64_t j = 0; j < N; ++j) {
+      double exact = 0, size = 0;
+      for (int64_t k = 0; k < K; ++k) {
+        const double p = double(float(a[static_cast<size_t>(i * stride + k)])) *
+                         double(float(b[static_cast<size_t>(j * stride + k)]));
+        exact += p;
+        size += std::fabs(p);
+      }
+      worst = std::max(worst, std::fabs(got[static_cast<size_t>(i * N + j)] - exact) / size);
+    }
+  }
+  return worst;
+}
 
 }  // namespace
 
@@ -136,26 +185,19 @@ TEST(gemm_bf16_driver_on_pairs) {
     for (int64_t N : {16, 33, 65}) {
       for (int64_t K : {32, 77, 600}) {
         for (int layouts = 0; layouts < 9; ++layouts)
-          check_driver(M, N, K, layouts % 3, layouts / 3, (M + N + layouts) % 4 == 0);
+          check_driver<bf16>(M, N, K, layouts % 3, layouts / 3, (M + N + layouts) % 4 == 0);
       }
     }
   }
-  check_driver(20, 530, 550, 0, 0, false);  // column chunks, the last one narrow
-  check_driver(300, 40, 1100, 0, 1, false);
+  check_driver<bf16>(20, 530, 550, 0, 0, false);  // column chunks, the last one narrow
+  check_driver<bf16>(300, 40, 1100, 0, 1, false);
 }
 
 TEST(gemm_bf16_rows_and_threads) {
   const UseModel model;
   const int threads = num_threads();
   const int64_t M = 67, N = 100, K = 1200;
-  std::vector<bf16> a(static_cast<size_t>(M * (K + 1))), b(static_cast<size_t>(N * (K + 1)));
-  uint32_t seed = 1;
-  for (std::vector<bf16>* v : {&a, &b}) {
-    for (bf16& x : *v) {
-      seed = seed * 1664525u + 1013904223u;
-      x = bf16(static_cast<float>(static_cast<int32_t>(seed >> 8) - (1 << 23)) / (1 << 22));
-    }
-  }
+  const auto a = random_values<bf16>(M * (K + 1), 1), b = random_values<bf16>(N * (K + 1), 2);
   const std::vector<float> all = product(M, N, K, 0, 0, false, a, b);
   for (int t : {1, 2, 3}) {
     set_num_threads(t);
@@ -166,18 +208,124 @@ TEST(gemm_bf16_rows_and_threads) {
     }
   }
   set_num_threads(threads);
-  double worst = 0;
-  for (int64_t i = 0; i < M; ++i) {
-    for (int64_t j = 0; j < N; ++j) {
-      double exact = 0, size = 0;
-      for (int64_t k = 0; k < K; ++k) {
-        const double p = double(float(a[static_cast<size_t>(i * (K + 1) + k)])) *
-                         double(float(b[static_cast<size_t>(j * (K + 1) + k)]));
-        exact += p;
-        size += std::fabs(p);
-      }
-      worst = std::max(worst, std::fabs(all[static_cast<size_t>(i * N + j)] - exact) / size);
-    }
+  CHECK(worst_error(all, M, N, K, K + 1, a, b) < 8 * std::ldexp(1.0, -24));
+}
+
+// Too few columns for pairs, and an output across: the transposed product has enough.
+TEST(gemm_bf16_narrow_rows_do_not_depend_on_their_number) {
+  const UseModel model;
+  const int64_t N = 8, K = 100;
+  const auto a = random_values<bf16>(40 * (K + 1), 1), b = random_values<bf16>(N * (K + 1), 2);
+  const std::vector<float> many = product(int64_t{40}, N, K, 0, 0, true, a, b),
+                           few = product(int64_t{5}, N, K, 0, 0, true, a, b);
+  for (size_t i = 0; i < 5; ++i) {
+    for (size_t j = 0; j < static_cast<size_t>(N); ++j) CHECK(many[j * 40 + i] == few[j * 5 + i]);
   }
-  CHECK(worst < 8 * std::ldexp(1.0, -24));
+}
+
+// Every product of parts and every sum is exact.
+TEST(gemm_f32_in_six_products) {
+  const UseModel model;
+  const auto both = [](int64_t M, int64_t N, int64_t K, int layouts) {
+    const bool column_output = (M + N + layouts) % 4 == 0;
+    const int ta = layouts % 3, tb = layouts / 3;
+    check_driver<float>(M, N, K, ta, tb, column_output, wide_value, small_value, 6);
+    check_driver<float>(M, N, K, ta, tb, column_output, small_value, wide_value, 6);
+  };
+  for (int layouts = 0; layouts < 9; ++layouts) {
+    both(35, 49, 77, layouts);
+    check_driver<float>(35, 49, 77, layouts % 3, layouts / 3, false, small_value, small_value, 1);
+  }
+  both(1, 16, 32, 0);
+  both(33, 65, 150, 4);
+  both(5, 530, 70, 0);  // column chunks
+  both(300, 33, 130, 3);
+}
+
+TEST(gemm_f32_precision) {
+  const int64_t M = 67, N = 100, K = 1200;
+  const auto a = random_values<float>(M * (K + 1), 1), b = random_values<float>(N * (K + 1), 2);
+  const double eps = std::ldexp(1.0, -24);
+  const double highest = worst_error(product(M, N, K, 0, 0, false, a, b), M, N, K, K + 1, a, b);
+  const UseModel model;
+  const std::vector<float> all = product(M, N, K, 0, 0, false, a, b, 6);
+  const double high = worst_error(all, M, N, K, K + 1, a, b);
+  const std::vector<float> rounded = product(M, N, K, 0, 0, false, a, b, 1);
+  const double medium = worst_error(rounded, M, N, K, K + 1, a, b);
+  test::report(
+      high < 8 * eps && high <= 3 * highest && medium > 64 * eps && medium < std::ldexp(1.0, -8),
+      __FILE__, __LINE__,
+      str("errors / eps: highest ", highest / eps, " high ", high / eps, " medium ", medium / eps));
+  const int threads = num_threads();
+  for (int t : {1, 3}) {
+    set_num_threads(t);
+    const std::vector<float> part = product(int64_t{17}, N, K, 0, 0, false, a, b, 6);
+    CHECK(std::equal(part.begin(), part.end(), all.begin()));
+  }
+  set_num_threads(threads);
+  std::vector<bf16> ra, rb;
+  for (float x : a) ra.push_back(bf16(x));
+  for (float x : b) rb.push_back(bf16(x));
+  CHECK(product(M, N, K, 0, 0, false, ra, rb) == rounded);
+}
+
+TEST(gemm_f32_precision_special_values) {
+  const UseModel model;
+  const int64_t M = 4, N = 16, K = 32;
+  std::vector<float> a(static_cast<size_t>(M * (K + 1)), 0.0f),
+      b(static_cast<size_t>(N * (K + 1)), 0.25f);
+  const float largest = std::numeric_limits<float>::max();
+  a[0] = largest;  // its nearest bfloat16 would be an infinity
+  a[static_cast<size_t>(K + 1)] = INFINITY;
+  a[static_cast<size_t>(2 * (K + 1))] = NAN;
+  const std::vector<float> high = product(M, N, K, 0, 0, false, a, b, 6),
+                           medium = product(M, N, K, 0, 0, false, a, b, 1);
+  CHECK(std::fabs(high[0] - largest / 4) <= largest * 2e-7f);
+  CHECK(std::fabs(medium[0] - largest / 4) <= largest * 4e-3f);
+  CHECK(std::isnan(high[static_cast<size_t>(N)]) && medium[static_cast<size_t>(N)] == INFINITY);
+  CHECK(std::isnan(high[static_cast<size_t>(2 * N)]) &&
+        std::isnan(medium[static_cast<size_t>(2 * N)]));
+  CHECK(high[static_cast<size_t>(3 * N)] == 0.0f);
+}
+
+// The public switch: forward and both gradients; float64 and small products are left alone.
+TEST(float32_matmul_precision_reaches_backward) {
+  const UseModel model;
+  const int64_t M = 40, N = 48, K = 64;
+  const auto a = random_values<float>(M * K, 3), b = random_values<float>(N * K, 4);
+  const auto tensor = [](const std::vector<float>& v, Shape shape) {
+    const Tensor t = empty(shape, DType::f32);
+    std::memcpy(t.data(), v.data(), v.size() * 4);
+    return t;
+  };
+  const auto run = [&](MatmulPrecision p) {
+    set_float32_matmul_precision(p);
+    Tensor x = tensor(a, {M, K}), w = tensor(b, {N, K});
+    x.set_requires_grad(true);
+    w.set_requires_grad(true);
+    const Tensor y = linear(x, w);
+    sum(mul(y, y)).backward();
+    std::vector<float> all;
+    for (const Tensor& t : {y.detach(), x.grad(), w.grad()}) {
+      const Tensor c = contiguous(t);
+      all.insert(all.end(), c.data_as<float>(), c.data_as<float>() + c.numel());
+    }
+    return all;
+  };
+  const auto highest = run(MatmulPrecision::highest), high = run(MatmulPrecision::high),
+             medium = run(MatmulPrecision::medium);
+  const std::pair<size_t, size_t> parts[] = {
+      {0, static_cast<size_t>(M * N)},
+      {static_cast<size_t>(M * N), static_cast<size_t>(M * (N + K))},
+      {static_cast<size_t>(M * (N + K)), highest.size()}};
+  for (auto [begin, end] : parts) {
+    double d_high = 0, d_medium = 0, size = 0;
+    for (size_t i = begin; i < end; ++i) {
+      d_high = std::max<double>(d_high, std::fabs(high[i] - highest[i]));
+      d_medium = std::max<double>(d_medium, std::fabs(medium[i] - highest[i]));
+      size = std::max<double>(size, std::fabs(highest[i]));
+    }
+    CHECK(d_high > 0 && d_high < 1e-6 * size);
+    CHECK(d_medium > 1e-4 * size && d_medium < 2e-2 * size);
+  }
 }

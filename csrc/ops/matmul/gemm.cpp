@@ -30,30 +30,34 @@ constexpr GemmUkernel kUkernels[] = {
 };
 #undef TERCEL_GEMM_UKR
 
-#define TERCEL_GEMM_BF16_UKR(feature, name) \
-  {#name,                                   \
-   IsaLevel::avx512,                        \
-   4,                                       \
-   32,                                      \
-   32,                                      \
-   0,                                       \
-   &gemm_ukr_##name,                        \
-   nullptr,                                 \
-   nullptr,                                 \
-   2,                                       \
-   32,                                      \
-   &gemm_begin_##name,                      \
-   &gemm_end_##name},
+// Each twice: for 1 and for 6 products.
+#define TERCEL_BF16_ROW(name, products) \
+  {#name,                               \
+   IsaLevel::avx512,                    \
+   4,                                   \
+   32,                                  \
+   32,                                  \
+   0,                                   \
+   &gemm_ukr_##name,                    \
+   nullptr,                             \
+   nullptr,                             \
+   2,                                   \
+   32,                                  \
+   &gemm_begin_##name,                  \
+   &gemm_end_##name,                    \
+   products}
+#define TERCEL_GEMM_BF16_UKR(feature, name) TERCEL_BF16_ROW(name, 1), TERCEL_BF16_ROW(name, 6),
 constexpr GemmUkernel kBf16Ukernels[] = {
 #include "ops/matmul/gemm_bf16_ukernels.inc"
     {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr, nullptr}};
 #undef TERCEL_GEMM_BF16_UKR
+#undef TERCEL_BF16_ROW
 #define TERCEL_GEMM_BF16_UKR(feature, name) CpuFeature::feature,
 constexpr CpuFeature kBf16Features[] = {
 #include "ops/matmul/gemm_bf16_ukernels.inc"
     CpuFeature::amx_bf16};
 #undef TERCEL_GEMM_BF16_UKR
-const GemmUkernel* g_bf16_for_test = nullptr;
+const GemmUkernel* g_bf16_for_test = nullptr;  // two
 
 // Micro-kernel and block sizes per (level, kind of panel: float32, float64, bfloat16 pairs).
 struct Choice {
@@ -76,16 +80,22 @@ Choice choose(DType in_dtype) {
 }
 bool plain(const GemmOperand& x) { return !x.pack && !x.packed; }
 // Pairs are a matter of K and N only: a row must not depend on how many there are.
-bool use_pairs(const GemmArgs& g) {
-  const auto fits = [](const GemmOperand& x) {
-    return x.dtype == DType::bf16 && plain(x) && !x.scale.data;
+const GemmUkernel* pair_kernel(const GemmArgs& g) {
+  const auto fits = [&](const GemmOperand& x) {
+    return x.dtype == g.a.dtype && plain(x) && !x.scale.data;
   };
-  return fits(g.a) && fits(g.b) && g.K >= 32 && g.N >= 16 && gemm_bf16_ukernel();
+  const int products = g.f32_products < 0         ? 0
+                       : g.a.dtype == DType::bf16 ? 1
+                       : g.a.dtype == DType::f32  ? g.f32_products
+                                                  : 0;
+  if (products == 0 || !fits(g.a) || !fits(g.b) || g.K < 32 || g.N < 16) return nullptr;
+  return gemm_bf16_ukernel(products);
 }
+bool use_pairs(const GemmArgs& g) { return pair_kernel(g); }
 Choice choose(const GemmArgs& g) {
-  if (!use_pairs(g)) return choose(g.a.dtype);
   Choice c;
-  c.ukr = gemm_bf16_ukernel();
+  c.ukr = pair_kernel(g);
+  if (!c.ukr) return choose(g.a.dtype);
   for (const GemmBlocking& b : kGemmBlocking) {
     if (b.elem_bytes == 2) c.block = b;
   }
@@ -102,14 +112,17 @@ int64_t acc_bytes(const GemmArgs& g) { return acc_bytes(g.a.dtype); }
   std::string line = str("gemm ", g.M, "x", g.N, "x", g.K, " ", dtype_name(g.a.dtype), " x ",
                          dtype_name(g.b.dtype), " -> ", dtype_name(g.out_dtype), ": ", path,
                          ", micro-kernel ", chosen->name, " (refused:");
-  for (size_t i = 0; i + 1 < std::size(kBf16Ukernels); ++i) {
-    if (&kBf16Ukernels[i] == chosen) continue;
+  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
+    if (chosen->pairs() && chosen->packed == kBf16Ukernels[2 * i].packed) continue;
     const CpuFeature f = kBf16Features[i];
     line +=
-        str(" ", kBf16Ukernels[i].name, ": ",
+        str(" ", kBf16Ukernels[2 * i].name, ": ",
             !cpu_found(f) ? str("processor lacks ", feature_name(f))
-            : !cpu_has(f) ? str("above the cap ", isa_name())
-                          : std::string("operands are not plain bfloat16 with K >= 32, N >= 16"),
+            : !cpu_has(f)
+                ? str("above the cap ", isa_name())
+                : std::string(
+                      "operands are not plain bfloat16 (or float32 below the highest precision) "
+                      "with K >= 32, N >= 16"),
             ";");
   }
   for (const GemmUkernel& u : kUkernels) {
@@ -160,9 +173,11 @@ bool in_place(const GemmOperand& x) {
   return (x.dtype == DType::f32 || x.dtype == DType::f64) && !x.scale.data;
 }
 
-// out^T = B^T A^T: the operands and the output strides change places, the sums do not change.
+// out^T = B^T A^T: the operands and the output strides change places, the sums do not change. Not
+// for products on pairs, nor may one become such: its rows would count as columns.
 GemmArgs transposed(const GemmArgs& g) {
   GemmArgs t = g;
+  t.f32_products = -1;
   std::swap(t.M, t.N);
   std::swap(t.a, t.b);
   std::swap(t.out_row_stride, t.out_col_stride);
@@ -231,7 +246,11 @@ void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, 
 
 // Bytes of kc columns of one row in a panel of `u`.
 int64_t row_bytes(const GemmUkernel& u, int64_t kc) {
-  return ceil_div(kc, u.k_unit) * u.k_unit * u.packed_bytes;
+  return ceil_div(kc, u.k_unit) * u.k_unit * u.packed_bytes * u.products;
+}
+// Panels keep their bytes whatever the number of products; with pairs a block is no rounding.
+int64_t k_block(const GemmUkernel& u) {
+  return u.products == 1 ? kGemmKBlock : kGemmKBlock / u.products / u.k_unit * u.k_unit;
 }
 
 // The same in the panels of a micro-kernel; side 0: left, 1: right.
@@ -240,7 +259,9 @@ void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t r
   const int width = side == 0 ? u.mr : u.nr;
   if (!u.pairs()) return pack_operand(x, row0, rows, k0, kc, width, dst);
   GemmPackArgs p{};
-  p.src = static_cast<const bf16*>(x.data) + row0 * x.row_stride + k0 * x.k_stride;
+  p.src = static_cast<const char*>(x.data) +
+          (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(x.dtype);
+  p.products = u.products;
   p.src_dtype = x.dtype;
   p.row_stride = x.row_stride;
   p.k_stride = x.k_stride;
@@ -256,11 +277,11 @@ void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t r
 void prepack(const GemmUkernel& u, int side, const GemmOperand& src, int64_t rows, int64_t K,
              void* dst) {
   const int width = side == 0 ? u.mr : u.nr;
-  const int64_t padded = ceil_div(rows, width) * width, block = row_bytes(u, kGemmKBlock);
-  for (int64_t pc = 0; pc < K; pc += kGemmKBlock) {
-    const int64_t kc = std::min(kGemmKBlock, K - pc);
+  const int64_t padded = ceil_div(rows, width) * width, step = k_block(u);
+  for (int64_t pc = 0; pc < K; pc += step) {
+    const int64_t kc = std::min(step, K - pc);
     const int64_t grain = std::max<int64_t>(1, 64 * 1024 / (kc * width));
-    char* const to = static_cast<char*>(dst) + pc / kGemmKBlock * padded * block;
+    char* const to = static_cast<char*>(dst) + padded * row_bytes(u, pc);
     parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
       const int64_t r0 = q0 * width;
       pack_panels(u, side, src, r0, std::min(q1 * width, rows) - r0, pc, kc,
@@ -480,8 +501,9 @@ void gemm_packed(const GemmArgs& g, const Choice& choice, bool serial) {
   const int threads = serial ? 1 : num_threads();
   const int64_t nc_max = std::min(choice.block.nc, ceil_div(g.N, u.nr) * u.nr);
   const bool in_out = sums_in_out(g);
-  const bool keep_sums = !in_out && g.K > kGemmKBlock;  // between k blocks
-  const Workspace b_work(g.b.packed ? 0 : nc_max * row_bytes(u, std::min(g.K, kGemmKBlock)));
+  const int64_t k_step = k_block(u);
+  const bool keep_sums = !in_out && g.K > k_step;  // between k blocks
+  const Workspace b_work(g.b.packed ? 0 : nc_max * row_bytes(u, std::min(g.K, k_step)));
   const Workspace sums_work(keep_sums ? g.M * nc_max * u.elem_bytes : 0);
 
   for (int64_t jc = 0; jc < g.N; jc += nc_max) {
@@ -492,9 +514,9 @@ void gemm_packed(const GemmArgs& g, const Choice& choice, bool serial) {
     p.ld = in_out ? g.out_row_stride : nc_max;
     p.grid = make_grid(ceil_div(g.M, u.mr), tiles_n, std::max<int64_t>(1, choice.block.mc / u.mr),
                        threads);
-    for (int64_t pc = 0; pc < g.K; pc += kGemmKBlock) {
+    for (int64_t pc = 0; pc < g.K; pc += k_step) {
       p.pc = pc;
-      p.kc = std::min(kGemmKBlock, g.K - pc);
+      p.kc = std::min(k_step, g.K - pc);
       p.row = row_bytes(u, p.kc);
       if (g.b.packed) {
         p.b_panels = static_cast<const char*>(g.b.packed) +
@@ -861,14 +883,15 @@ void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, voi
   prepack(*choose(src.dtype).ukr, side, src, rows, K, dst);
 }
 
-const GemmUkernel* gemm_bf16_ukernel() {
-  if (g_bf16_for_test) return g_bf16_for_test;
-  for (size_t i = 0; i + 1 < std::size(kBf16Ukernels); ++i) {
-    if (cpu_has(kBf16Features[i])) return &kBf16Ukernels[i];
+const GemmUkernel* gemm_bf16_ukernel(int products) {
+  const int variant = products == 6;
+  if (g_bf16_for_test) return g_bf16_for_test + variant;
+  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
+    if (cpu_has(kBf16Features[i])) return &kBf16Ukernels[2 * i + variant];
   }
   return nullptr;
 }
-void gemm_set_bf16_ukernel_for_test(const GemmUkernel* kernel) { g_bf16_for_test = kernel; }
+void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two) { g_bf16_for_test = two; }
 
 GemmTile gemm_tile(DType acc) {
   const GemmUkernel& u = *choose(acc).ukr;

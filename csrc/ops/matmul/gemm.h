@@ -74,6 +74,9 @@ struct GemmEpilogue {
 struct GemmArgs {
   int64_t M = 0, N = 0, K = 0;
   GemmOperand a, b;
+  // Plain float32 operands may become sums of bfloat16 (gemm_pairs.h) where the processor has tiles
+  // for these: 0 no, 1 or 6 products; -1: nor may bfloat16 operands use them.
+  int f32_products = 0;
   DType out_dtype = DType::f32;  // f64 if and only if the operands are
   void* out = nullptr;           // may be epilogue.c itself, with the same strides
   int64_t out_row_stride = 0;

@@ -21,6 +21,7 @@ struct GemmPackArgs {
   int64_t panel_stride;
   GemmBlockScale scale;  // of the whole operand; float formats below float64 only
   int64_t row0, k0;      // place of (0, 0) in it
+  int products = 1;      // of pack_pairs, from float32
 };
 
 // The epilogue (gemm.h) on an m x n tile.

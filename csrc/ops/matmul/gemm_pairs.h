@@ -4,10 +4,19 @@
 //   right:  line i = k pair i of 16 rows: (r0 k, r0 k+1), (r1 k, r1 k+1), ...
 // Rows and k beyond the operand are zero; k is padded to a multiple of 32. Included by kernel
 // files.
+//
+// float32 is split into three parts, x = x1 + x2 + x3: x1 the nearest bfloat16 of x, x2 that of x -
+// x1, x3 the rest. With 6 products each 32 k appear six times, on the left as a1 a1 a1 a2 a2 a3, on
+// the right as b1 b2 b3 b1 b2 b1, and the same micro-kernel sums what is larger than 2^-24 a b
+// (Henry, Tang, Heinecke 2019). Two parts and three products would leave 2^-16 a b. With 1 product
+// there is x1 only.
 #pragma once
 
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/load_simd.h"
+
+// Vectors are only passed between inlined functions.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace tercel {
 namespace {
@@ -69,8 +78,100 @@ TERCEL_INLINE void interleave_square(const bf16* src, int64_t ks, char* dst) {
   }
 }
 
+typedef uint32_t Words __attribute__((vector_size(64)));
+typedef int32_t SignedWords __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
+
+// The nearest bfloat16 in the upper half of each lane; a finite value stays finite (the largest are
+// cut off), infinities stay, NaN becomes quiet.
+TERCEL_INLINE Words nearest_bf16(Words u) {
+  const SignedWords size = (SignedWords)(u & 0x7fffffffu);
+  const Words cut = u | ((Words)(size > 0x7f800000) & 0x00400000u);
+  const Words up = u + 0x7fffu + ((u >> 16) & 1u);
+  return ((Words)(size > 0x7f7f7fff) ? cut : up) & 0xffff0000u;
+}
+// The first `parts` parts of 16 floats; an infinity has the second part NaN.
+template <int kParts>
+TERCEL_INLINE void split(const float* p, Words* part) {
+  Floats x;
+  __builtin_memcpy(&x, p, 64);
+#pragma GCC unroll 3
+  for (int i = 0; i < kParts; ++i) {
+    part[i] = nearest_bf16((Words)x);
+    x -= (Floats)part[i];
+  }
+}
+TERCEL_INLINE void store_upper(Words w, char* out) {
+  const Halves h = __builtin_convertvector(w >> 16, Halves);
+  __builtin_memcpy(out, &h, 32);
+}
+
+// A square of float32 as kParts squares at `out`.
+template <int kParts>
+TERCEL_INLINE void split_square(const float* src, int64_t rs, int64_t ks, int rows, int cols,
+                                bool right, char* out) {
+  const bool whole = rows == 16 && cols == 32;
+  if (right && whole && rs == 1) {
+    for (int p = 0; p < 16; ++p) {
+      Words even[kParts], odd[kParts];
+      split<kParts>(src + 2 * p * ks, even);
+      split<kParts>(src + (2 * p + 1) * ks, odd);
+      for (int i = 0; i < kParts; ++i) {
+        const Words line = even[i] >> 16 | odd[i];
+        __builtin_memcpy(out + 1024 * i + 64 * p, &line, 64);
+      }
+    }
+    return;
+  }
+  alignas(64) float square[16][32];
+  if (!whole || ks != 1) {
+    __builtin_memset(square, 0, sizeof(square));
+    for (int i = 0; i < rows; ++i) {
+      for (int k = 0; k < cols; ++k) square[i][k] = src[i * rs + k * ks];
+    }
+    src = square[0];
+    rs = 32;
+  }
+  alignas(64) char lines[kParts][1024];
+  char* const to = right ? lines[0] : out;
+  for (int i = 0; i < 16; ++i) {
+    for (int k = 0; k < 32; k += 16) {
+      Words part[kParts];
+      split<kParts>(src + i * rs + k, part);
+      for (int p = 0; p < kParts; ++p) store_upper(part[p], to + 1024 * p + 64 * i + 2 * k);
+    }
+  }
+  if (!right) return;
+  for (int p = 0; p < kParts; ++p) transpose_words(lines[p], 64, out + 1024 * p);
+}
+
+template <int kParts>
+void pack_split_pairs(const GemmPackArgs& g, bool right) {
+  constexpr int kProducts = kParts == 1 ? 1 : 6;
+  constexpr int kOrder[2][6] = {{0, 0, 0, 1, 1, 2}, {0, 1, 2, 0, 1, 0}};
+  const float* src = static_cast<const float*>(g.src);
+  for (int64_t r0 = 0; r0 < g.rows; r0 += 32) {
+    char* out = static_cast<char*>(g.dst) + r0 / 32 * g.panel_stride * 2;
+    for (int64_t k = 0; k < g.kc; k += 32, out += 2048 * kProducts) {
+      const int cols = g.kc - k < 32 ? static_cast<int>(g.kc - k) : 32;
+      for (int half = 0; half < 2; ++half) {
+        const int64_t left = g.rows - r0 - 16 * half;
+        const int rows = left < 0 ? 0 : left < 16 ? static_cast<int>(left) : 16;
+        const float* in = src + (rows > 0 ? r0 + 16 * half : 0) * g.row_stride + k * g.k_stride;
+        alignas(64) char part[kParts][1024];
+        split_square<kParts>(in, g.row_stride, g.k_stride, rows, cols, right, part[0]);
+        for (int p = 0; p < kProducts; ++p)
+          __builtin_memcpy(out + 2048 * p + 1024 * half, part[kOrder[right][p]], 1024);
+      }
+    }
+  }
+}
+
 // g.width is 32, g.panel_stride counts bfloat16 elements.
 void pack_pairs(const GemmPackArgs& g, bool right) {
+  if (g.src_dtype == DType::f32)
+    return g.products == 1 ? pack_split_pairs<1>(g, right) : pack_split_pairs<3>(g, right);
   const bf16* src = static_cast<const bf16*>(g.src);
   for (int64_t r0 = 0; r0 < g.rows; r0 += 32) {
     char* out = static_cast<char*>(g.dst) + r0 / 32 * g.panel_stride * 2;

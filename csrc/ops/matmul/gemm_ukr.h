@@ -45,12 +45,14 @@ struct GemmUkernel {
   int k_unit = 1;
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
+  int products = 1;  // panels hold every k_unit so many times, as parts of float32
   bool pairs() const { return packed_bytes == 2; }
 };
 
-// The kernel for bfloat16 pairs in use, or null. The tests put a model of one in its place.
-const GemmUkernel* gemm_bf16_ukernel();
-void gemm_set_bf16_ukernel_for_test(const GemmUkernel* kernel);
+// The kernel for bfloat16 pairs in use for so many products (1 or 6), or null. The tests put models
+// of both in its place.
+const GemmUkernel* gemm_bf16_ukernel(int products);
+void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two);
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                   \
   extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t,  \

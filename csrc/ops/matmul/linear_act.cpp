@@ -234,6 +234,7 @@ Tensor gated_linear(const Tensor& x, const Tensor& w, const Tensor& bias,
     g.N = N;
     g.K = K;
     g.a.dtype = g.b.dtype = g.out_dtype = x.dtype();
+    g.f32_products = float32_products();
     g.a.data = rows.data();
     g.a.row_stride = K;
     g.a.k_stride = 1;

@@ -15,6 +15,15 @@
 
 namespace tercel {
 
+// Accuracy of float32 products in this header from now on, in all threads, backward included (not
+// of convolutions and attention). high: six products of bfloat16 parts (gemm_pairs.h); medium:
+// operands rounded to bfloat16. Both sum in float32, and only where the processor has tiles for
+// bfloat16 (AMX), K >= 32 and N >= 16; elsewhere every value means float32. On CUDA both allow
+// TF32.
+enum class MatmulPrecision { highest, high, medium };
+void set_float32_matmul_precision(MatmulPrecision precision);
+MatmulPrecision float32_matmul_precision();
+
 // torch.matmul: 1-D x 1-D is dot, 1-D operands get a size-1 dim that is removed again, leading dims
 // broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);

@@ -160,6 +160,15 @@ void bind_linear(Binder& b) {
       "input1 [..., I], input2 [..., J], weight [O, I, J], bias [O] or None -> [..., O].");
 }
 
+void bind_precision(Binder& b) {
+  b.function("_float32_matmul_precision",
+             [] { return static_cast<int>(float32_matmul_precision()); });
+  b.function(
+      "_set_float32_matmul_precision",
+      [](int64_t level) { set_float32_matmul_precision(static_cast<MatmulPrecision>(level)); },
+      py::arg("level"));
+}
+
 // The state behind tercel.amp.autocast: (enabled, dtype, cache) of this thread.
 void bind_autocast(Binder& b) {
   b.function("_autocast_state", [] {
@@ -271,8 +280,7 @@ void bind_matmul(Binder& b) {
   bind_linear(b);
   bind_einsum(b);
   bind_autocast(b);
-  b.module().def("_allow_tf32", &allow_tf32, py::arg("on"),
-                 "Whether float32 products on CUDA may round their operands to TF32.");
+  bind_precision(b);
 }
 
 }  // namespace tercel

@@ -5,11 +5,12 @@
 
 #include "core/launch.h"
 #include "ops/matmul/gemm_device.h"
+#include "ops/matmul/matmul.h"
 
 namespace tercel {
 namespace {
 
-std::atomic<bool> g_tf32{false};
+std::atomic<MatmulPrecision> g_precision{MatmulPrecision::highest};
 
 // One matrix operand: strides of the last two dims and of the batch dims of the result.
 struct Side {
@@ -65,6 +66,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   g.N = N;
   g.K = K;
   g.a.dtype = g.b.dtype = g.out_dtype = dtype;
+  g.f32_products = float32_products();
   g.a.data = a.data(dev);
   g.a.row_stride = a.stride(-2);
   g.a.k_stride = a.stride(-1);
@@ -165,8 +167,15 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
 
 }  // namespace
 
-void allow_tf32(bool on) { g_tf32.store(on, std::memory_order_relaxed); }
-bool tf32_allowed() { return g_tf32.load(std::memory_order_relaxed); }
+void set_float32_matmul_precision(MatmulPrecision precision) {
+  g_precision.store(precision, std::memory_order_relaxed);
+}
+MatmulPrecision float32_matmul_precision() { return g_precision.load(std::memory_order_relaxed); }
+int float32_products() {
+  const MatmulPrecision p = float32_matmul_precision();
+  return p == MatmulPrecision::highest ? 0 : p == MatmulPrecision::high ? 6 : 1;
+}
+bool tf32_allowed() { return float32_matmul_precision() != MatmulPrecision::highest; }
 
 Tensor product(const char* op, const Tensor& a, const Tensor& b, const ProductOptions& options) {
   return run(op, a, b, false, options);

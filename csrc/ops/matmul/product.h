@@ -6,9 +6,8 @@
 
 namespace tercel {
 
-// Whether products of float32 on CUDA may round their operands to TF32 (10 bits behind the point).
-// Off at the start.
-void allow_tf32(bool on);
+// Whether products of float32 on CUDA may round their operands to TF32 (10 bits behind the point):
+// below the highest precision.
 bool tf32_allowed();
 
 struct ProductOptions {
@@ -22,6 +21,9 @@ struct ProductOptions {
   Tensor
       out;  // written instead of a new tensor; shape and dtype of the result; may be c, not a or b
 };
+
+// GemmArgs::f32_products under the precision in force.
+int float32_products();
 
 // act(alpha * a[..., M, K] b[..., K, N] + beta * c) + residual with broadcast leading dims.
 Tensor product(const char* op, const Tensor& a, const Tensor& b,
