@@ -1,161 +1,20 @@
-// Choice of path and the five loops of the packed product. ISA independent: everything that touches
-// elements is behind gemm_kernels() and the micro-kernel registry.
+// Choice of path and the five loops of the packed product; micro-kernels: gemm_choice.cpp. ISA
+// independent: everything that touches elements is behind gemm_kernels() and the micro-kernel
+// registry.
 #include "ops/matmul/gemm.h"
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
-#include "core/allocator.h"
 #include "core/parallel.h"
+#include "ops/matmul/gemm_choice.h"
 #include "ops/matmul/gemm_kernels.h"
-#include "ops/matmul/gemm_tuning.h"
-#include "ops/matmul/gemm_ukr.h"
 
 namespace tercel {
+
+using namespace gemm_driver;
+
 namespace {
-
-#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
-  {#name,                                                      \
-   IsaLevel::level,                                            \
-   bytes,                                                      \
-   mr,                                                         \
-   nr,                                                         \
-   direct_mr,                                                  \
-   &gemm_ukr_##name,                                           \
-   &gemm_direct_##name,                                        \
-   &gemm_rows_##name},
-constexpr GemmUkernel kUkernels[] = {
-#include "ops/matmul/gemm_ukernels.inc"
-};
-#undef TERCEL_GEMM_UKR
-
-// Each twice: for 1 and for 6 products.
-#define TERCEL_BF16_ROW(name, products) \
-  {#name,                               \
-   IsaLevel::avx512,                    \
-   4,                                   \
-   32,                                  \
-   32,                                  \
-   0,                                   \
-   &gemm_ukr_##name,                    \
-   nullptr,                             \
-   nullptr,                             \
-   2,                                   \
-   32,                                  \
-   &gemm_begin_##name,                  \
-   &gemm_end_##name,                    \
-   products}
-#define TERCEL_GEMM_BF16_UKR(feature, name) TERCEL_BF16_ROW(name, 1), TERCEL_BF16_ROW(name, 6),
-constexpr GemmUkernel kBf16Ukernels[] = {
-#include "ops/matmul/gemm_bf16_ukernels.inc"
-    {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr, nullptr}};
-#undef TERCEL_GEMM_BF16_UKR
-#undef TERCEL_BF16_ROW
-#define TERCEL_GEMM_BF16_UKR(feature, name) CpuFeature::feature,
-constexpr CpuFeature kBf16Features[] = {
-#include "ops/matmul/gemm_bf16_ukernels.inc"
-    CpuFeature::amx_bf16};
-#undef TERCEL_GEMM_BF16_UKR
-const GemmUkernel* g_bf16_for_test = nullptr;  // two
-
-// Micro-kernel and block sizes per (level, kind of panel: float32, float64, bfloat16 pairs).
-struct Choice {
-  const GemmUkernel* ukr = nullptr;
-  GemmBlocking block{};
-};
-int kind_of(int bytes) { return bytes == 8 ? 1 : bytes == 2 ? 2 : 0; }
-struct Choices {
-  Choice of[kNumIsaLevels][3];
-  Choices() {
-    for (const GemmUkernel& u : kUkernels)
-      of[static_cast<int>(u.level)][kind_of(u.elem_bytes)].ukr = &u;
-    for (const GemmBlocking& b : kGemmBlocking)
-      of[static_cast<int>(b.level)][kind_of(b.elem_bytes)].block = b;
-  }
-};
-Choice choose(DType in_dtype) {
-  static const Choices choices;
-  return choices.of[static_cast<int>(isa_level())][in_dtype == DType::f64];
-}
-bool plain(const GemmOperand& x) { return !x.pack && !x.packed; }
-// Pairs are a matter of K and N only: a row must not depend on how many there are.
-const GemmUkernel* pair_kernel(const GemmArgs& g) {
-  const auto fits = [&](const GemmOperand& x) {
-    return x.dtype == g.a.dtype && plain(x) && !x.scale.data;
-  };
-  const int products = g.f32_products < 0         ? 0
-                       : g.a.dtype == DType::bf16 ? 1
-                       : g.a.dtype == DType::f32  ? g.f32_products
-                                                  : 0;
-  if (products == 0 || !fits(g.a) || !fits(g.b) || g.K < 32 || g.N < 16) return nullptr;
-  return gemm_bf16_ukernel(products);
-}
-bool use_pairs(const GemmArgs& g) { return pair_kernel(g); }
-Choice choose(const GemmArgs& g) {
-  Choice c;
-  c.ukr = pair_kernel(g);
-  if (!c.ukr) return choose(g.a.dtype);
-  for (const GemmBlocking& b : kGemmBlocking) {
-    if (b.elem_bytes == 2) c.block = b;
-  }
-  return c;
-}
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t acc_bytes(DType in_dtype) { return in_dtype == DType::f64 ? 8 : 4; }
-int64_t acc_bytes(const GemmArgs& g) { return acc_bytes(g.a.dtype); }
-
-// TERCEL_TRACE=1: the path and the micro-kernel of a product, and why the others were left.
-[[gnu::cold, gnu::noinline]] void trace_choice(const GemmArgs& g, const char* path) {
-  const GemmUkernel* chosen = choose(g).ukr;
-  std::string line = str("gemm ", g.M, "x", g.N, "x", g.K, " ", dtype_name(g.a.dtype), " x ",
-                         dtype_name(g.b.dtype), " -> ", dtype_name(g.out_dtype), ": ", path,
-                         ", micro-kernel ", chosen->name, " (refused:");
-  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
-    if (chosen->pairs() && chosen->packed == kBf16Ukernels[2 * i].packed) continue;
-    const CpuFeature f = kBf16Features[i];
-    line +=
-        str(" ", kBf16Ukernels[2 * i].name, ": ",
-            !cpu_found(f) ? str("processor lacks ", feature_name(f))
-            : !cpu_has(f)
-                ? str("above the cap ", isa_name())
-                : std::string(
-                      "operands are not plain bfloat16 (or float32 below the highest precision) "
-                      "with K >= 32, N >= 16"),
-            ";");
-  }
-  for (const GemmUkernel& u : kUkernels) {
-    if (&u == chosen) continue;
-    line += str(" ", u.name, ": ");
-    if (u.elem_bytes != chosen->elem_bytes) {
-      line += str("accumulates in ", u.elem_bytes == 8 ? "float64" : "float32", ";");
-    } else if (!level_supported(u.level)) {
-      line += str("processor lacks ", level_name(u.level), ";");
-    } else if (u.level > isa_level()) {
-      line += str("above the cap ", isa_name(), ";");
-    } else {
-      line += str("slower than ", chosen->name, ";");
-    }
-  }
-  line.back() = ')';
-  trace(line);
-}
-
-class Workspace {
- public:
-  explicit Workspace(int64_t bytes) : bytes_(bytes), p_(bytes > 0 ? cpu_alloc(bytes) : nullptr) {}
-  ~Workspace() {
-    if (p_) cpu_free(p_, bytes_);
-  }
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  char* data() const { return static_cast<char*>(p_); }
-
- private:
-  int64_t bytes_;
-  void* p_;
-};
 
 bool trivial(const GemmEpilogue& e) {
   return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none && !e.row_scale &&
@@ -841,61 +700,12 @@ void gemm_batched(const GemmBatchArgs& args) {
   parallel_for(count, std::max<int64_t>(grain, 1), run);
 }
 
-void gemm_gated(const GatedGemmArgs& args) {
-  const GemmArgs& g = args.gemm;
-  const int64_t half = g.N / 2, size = dtype_size(g.out_dtype);
-  if (g.M == 0 || half == 0) return;
-  const Workspace sums(g.M * g.N * 4);
-  GemmArgs product = g;
-  product.out_dtype = DType::f32;
-  product.out = sums.data();
-  product.out_row_stride = g.N;
-  product.out_col_stride = 1;
-  gemm(product);
-  const auto offset = [&](const void* p, int64_t i) {
-    return p ? static_cast<char*>(const_cast<void*>(p)) + i * size : nullptr;
-  };
-  parallel_for(g.M, std::max<int64_t>(1, 16 * 1024 / half), [&](int64_t i0, int64_t i1) {
-    GatedArgs e;
-    e.gate = reinterpret_cast<const float*>(sums.data()) + i0 * g.N;
-    e.up = e.gate + half;
-    e.ld = g.N;
-    e.m = i1 - i0;
-    e.n = half;
-    e.bias = args.bias;
-    e.up_bias = offset(args.bias, half);
-    e.activation = args.activation;
-    e.out = offset(g.out, i0 * g.out_row_stride);
-    e.out_row_stride = g.out_row_stride;
-    e.pre_gate = offset(args.pre, i0 * g.N);
-    e.pre_up = offset(args.pre, i0 * g.N + half);
-    e.pre_row_stride = args.pre ? g.N : 0;
-    e.out_dtype = g.out_dtype;
-    gemm_epilogue_kernels().gated(e);
-  });
-}
-
 int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype) {
   return prepack_bytes(*choose(in_dtype).ukr, side, rows, K);
 }
 
 void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, void* dst) {
   prepack(*choose(src.dtype).ukr, side, src, rows, K, dst);
-}
-
-const GemmUkernel* gemm_bf16_ukernel(int products) {
-  const int variant = products == 6;
-  if (g_bf16_for_test) return g_bf16_for_test + variant;
-  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
-    if (cpu_has(kBf16Features[i])) return &kBf16Ukernels[2 * i + variant];
-  }
-  return nullptr;
-}
-void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two) { g_bf16_for_test = two; }
-
-GemmTile gemm_tile(DType acc) {
-  const GemmUkernel& u = *choose(acc).ukr;
-  return {u.mr, u.nr};
 }
 
 int64_t gemm_cost_ns(int64_t M, int64_t N, int64_t K, int64_t batch) {
