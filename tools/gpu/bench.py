@@ -250,7 +250,9 @@ def rows() -> list[Row]:
 
 
 def libraries() -> dict[str, Any]:
-    return {k: m for k, m in (("torch", torch), ("tercel", tercel)) if m is not None}
+    """Those that are installed and have the GPU."""
+    both = (("torch", torch), ("tercel", tercel))
+    return {k: m for k, m in both if m is not None and m.cuda.is_available()}
 
 
 def time_us(lib: Any, f: Callable, inputs: list, reps: int) -> list[float]:
