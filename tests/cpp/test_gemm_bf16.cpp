@@ -329,3 +329,16 @@ TEST(float32_matmul_precision_reaches_backward) {
     CHECK(d_medium > 1e-4 * size && d_medium < 2e-2 * size);
   }
 }
+
+// A 1x1 convolution is a matrix product inside, and stays float32.
+TEST(float32_matmul_precision_leaves_convolutions) {
+  const UseModel model;
+  const auto a = random_values<float>(40 * 36, 5), b = random_values<float>(48 * 40, 6);
+  const Tensor x = empty({1, 40, 6, 6}, DType::f32), w = empty({48, 40, 1, 1}, DType::f32);
+  std::memcpy(x.data(), a.data(), a.size() * 4);
+  std::memcpy(w.data(), b.data(), b.size() * 4);
+  const Tensor before = conv2d(x, w);
+  set_float32_matmul_precision(MatmulPrecision::high);
+  const Tensor after = conv2d(x, w);
+  CHECK(std::memcmp(before.data(), after.data(), static_cast<size_t>(before.numel()) * 4) == 0);
+}

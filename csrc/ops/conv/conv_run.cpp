@@ -186,6 +186,7 @@ Tensor run_pointwise(const Tensor& source, const Tensor& w, const Tensor& bias,
   Tensor weights = view(w, {g.groups, g.cout, g.cin});
   if (flip) weights = transpose(weights, 1, 2);
   ProductOptions options;
+  options.true_float32 = true;
   if (bias.defined()) {
     options.c = view(bias, {g.groups, out, 1});
     options.beta = 1.0;

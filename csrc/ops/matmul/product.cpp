@@ -66,7 +66,7 @@ Tensor run(const char* op, const Tensor& a, const Tensor& b, bool b_transposed,
   g.N = N;
   g.K = K;
   g.a.dtype = g.b.dtype = g.out_dtype = dtype;
-  g.f32_products = float32_products();
+  g.f32_products = x.true_float32 ? 0 : float32_products();
   g.a.data = a.data(dev);
   g.a.row_stride = a.stride(-2);
   g.a.k_stride = a.stride(-1);

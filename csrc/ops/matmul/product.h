@@ -17,6 +17,7 @@ struct ProductOptions {
   GemmActivation activation = GemmActivation::none;
   Tensor residual;             // added after the activation; broadcasts to the result
   bool exact_in_tf32 = false;  // TF32 loses nothing, so it is used whatever is allowed
+  bool true_float32 = false;   // on the CPU, whatever the precision in force (convolutions)
   Tensor pre;  // takes the value before the activation: contiguous, shape of the result
   Tensor
       out;  // written instead of a new tensor; shape and dtype of the result; may be c, not a or b
