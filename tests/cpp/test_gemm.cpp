@@ -10,34 +10,11 @@
 #include "core/cpu_isa.h"
 #include "core/parallel.h"
 #include "ops/matmul/gemm.h"
-#include "ops/matmul/gemm_ukr.h"
+#include "ops/matmul/gemm_choice.h"
 
 using namespace tercel;
 
 namespace {
-
-struct Ukr {
-  const char* name;
-  IsaLevel level;
-  int bytes, mr, nr, direct_mr;
-  GemmUkrFn packed;
-  GemmDirectFn direct;
-  GemmRowsFn rows;
-};
-const Ukr kUkrs[] = {
-#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
-  {#name,                                                      \
-   IsaLevel::level,                                            \
-   bytes,                                                      \
-   mr,                                                         \
-   nr,                                                         \
-   direct_mr,                                                  \
-   &gemm_ukr_##name,                                           \
-   &gemm_direct_##name,                                        \
-   &gemm_rows_##name},
-#include "ops/matmul/gemm_ukernels.inc"
-#undef TERCEL_GEMM_UKR
-};
 
 class Isa {  // restores the level when a test ends
  public:
@@ -78,7 +55,8 @@ class Block {
 };
 
 template <class T>
-void check_tile(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool packed, bool accumulate) {
+void check_tile(const GemmUkernel& u, int64_t kc, int64_t m, int64_t n, bool packed,
+                bool accumulate) {
   const int64_t mr = packed ? u.mr : m, nr = packed ? u.nr : n;
   Block<T> a(std::max<int64_t>(1, kc * mr)), b(std::max<int64_t>(1, kc * nr));
   for (int64_t i = 0; i < kc * mr; ++i) a[i] = small_int<T>(i);
@@ -113,7 +91,7 @@ void check_tile(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool packed, boo
 
 // Rows of A in place: once on a B in place, which leaves its panel behind, and once on that panel.
 template <class T>
-void check_rows(const Ukr& u, int64_t kc, int64_t m, int64_t n, bool accumulate) {
+void check_rows(const GemmUkernel& u, int64_t kc, int64_t m, int64_t n, bool accumulate) {
   const int64_t a_rs = kc + 5, ldc = n + 3;
   Block<T> a(std::max<int64_t>(1, (m - 1) * a_rs + kc)), b(std::max<int64_t>(1, kc * n)),
       panel(std::max<int64_t>(1, kc * u.nr));
@@ -216,24 +194,24 @@ void check_product(int64_t M, int64_t N, int64_t K, int ta, int tb, int to, bool
 }  // namespace
 
 TEST(gemm_ukernels_every_tail) {
-  for (const Ukr& u : kUkrs) {
+  for (const GemmUkernel& u : gemm_driver::kGemmUkernels) {
     if (!level_supported(u.level)) continue;
     for (int64_t m = 1; m <= u.mr; ++m) {
       for (int64_t n = 1; n <= u.nr; ++n) {
         for (int64_t kc : {0, 1, 2, 17}) {
-          u.bytes == 4 ? check_tile<float>(u, kc, m, n, true, (m + n) % 2)
-                       : check_tile<double>(u, kc, m, n, true, (m + n) % 2);
+          u.elem_bytes == 4 ? check_tile<float>(u, kc, m, n, true, (m + n) % 2)
+                            : check_tile<double>(u, kc, m, n, true, (m + n) % 2);
           if (kc == 0) continue;
-          u.bytes == 4 ? check_rows<float>(u, kc, m, n, (m + n) % 2)
-                       : check_rows<double>(u, kc, m, n, (m + n) % 2);
+          u.elem_bytes == 4 ? check_rows<float>(u, kc, m, n, (m + n) % 2)
+                            : check_rows<double>(u, kc, m, n, (m + n) % 2);
         }
       }
     }
     for (int64_t m = 1; m <= u.direct_mr; ++m) {
       for (int64_t n = 1; n <= 2 * u.nr + 1; ++n) {
         for (int64_t kc : {1, 3, 17}) {
-          u.bytes == 4 ? check_tile<float>(u, kc, m, n, false, n % 2)
-                       : check_tile<double>(u, kc, m, n, false, n % 2);
+          u.elem_bytes == 4 ? check_tile<float>(u, kc, m, n, false, n % 2)
+                            : check_tile<double>(u, kc, m, n, false, n % 2);
         }
       }
     }

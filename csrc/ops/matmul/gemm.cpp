@@ -16,11 +16,6 @@ using namespace gemm_driver;
 
 namespace {
 
-bool trivial(const GemmEpilogue& e) {
-  return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none && !e.row_scale &&
-         !e.col_scale && !e.residual && !e.pre;
-}
-
 // Sums may be written straight into the output.
 bool sums_in_out(const GemmArgs& g) {
   return g.out_col_stride == 1 && (g.out_dtype == DType::f32 || g.out_dtype == DType::f64) &&
@@ -40,27 +35,8 @@ GemmArgs transposed(const GemmArgs& g) {
   std::swap(t.M, t.N);
   std::swap(t.a, t.b);
   std::swap(t.out_row_stride, t.out_col_stride);
-  GemmEpilogue& e = t.epilogue;
-  std::swap(e.c_row_stride, e.c_col_stride);
-  std::swap(e.row_scale, e.col_scale);
-  std::swap(e.row_scale_stride, e.col_scale_stride);
-  std::swap(e.residual_row_stride, e.residual_col_stride);
+  t.epilogue = transposed(g.epilogue);
   return t;
-}
-
-// Moves the pointers of an epilogue to the element (i, j).
-void advance(GemmEpilogue& e, const GemmArgs& g, int64_t i, int64_t j) {
-  const int64_t size = dtype_size(g.out_dtype);
-  if (e.beta != 0.0)
-    e.c = static_cast<const char*>(e.c) + (i * e.c_row_stride + j * e.c_col_stride) * size;
-  if (e.row_scale) e.row_scale += i * e.row_scale_stride;
-  if (e.col_scale) e.col_scale += j * e.col_scale_stride;
-  if (e.residual) {
-    e.residual = static_cast<const char*>(e.residual) +
-                 (i * e.residual_row_stride + j * e.residual_col_stride) * size;
-  }
-  if (e.pre)
-    e.pre = static_cast<char*>(e.pre) + (i * g.out_row_stride + j * g.out_col_stride) * size;
 }
 
 // Finishes the tile [i0, i0 + m) x [j0, j0 + n) whose sums are at `acc`.
@@ -77,7 +53,7 @@ void finish(const GemmArgs& g, const void* acc, int64_t ld, int64_t i0, int64_t 
   e.out_col_stride = g.out_col_stride;
   e.out_dtype = g.out_dtype;
   e.epilogue = g.epilogue;
-  advance(e.epilogue, g, i0, j0);
+  advance(e.epilogue, i0, j0, g.out_row_stride, g.out_col_stride, dtype_size(g.out_dtype));
   gemm_epilogue_kernels().epilogue(e);
 }
 
@@ -421,7 +397,7 @@ void gemm_columns(const GemmArgs& g) {
       part.b.data = static_cast<const char*>(g.b.data) + n * g.b.row_stride * dtype_size(g.b.dtype);
       part.b.scale = rows_from(g.b.scale, n);
       part.out = static_cast<char*>(g.out) + n * g.out_col_stride * dtype_size(g.out_dtype);
-      advance(part.epilogue, g, 0, n);
+      advance(part.epilogue, 0, n, g.out_row_stride, g.out_col_stride, dtype_size(g.out_dtype));
       gemm_packed(part, choice, true);
     }
   });
@@ -435,10 +411,6 @@ void gemm_columns(const GemmArgs& g) {
 bool fits_l2(const GemmArgs& g, int64_t rows) {
   return rows * g.K <= kResidentBytes / acc_bytes(g);
 }
-bool rows_usable(const GemmArgs& g) {
-  return g.a.k_stride == 1 && plain(g.a) && plain(g.b) && choose(g).ukr->rows;
-}
-
 // Rows some multiple of 2 KB apart share few sets of L1: those, and narrow formats, are copied.
 bool copies_rows(const GemmArgs& g) {
   return !in_place(g.a) || (g.M > 4 && g.a.row_stride * acc_bytes(g) % 2048 == 0);
@@ -505,14 +477,11 @@ void gemm_resident_panels(const GemmArgs& g) {
   const auto tile = [&](int64_t i, int64_t m, char* c, char* copied) {
     for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
       const int64_t kc = std::min(kGemmKBlock, g.K - k0);
-      const char* a = rows + (i * stride + k0) * es;
       // The rows after these: the next k block, or the next tile.
       const bool more_k = k0 + kc < g.K;
       const int64_t next_row = more_k ? i : i + u.mr;
-      if (copy) {
-        pack_operand(g.a, i, m, k0, kc, 1, copied, stride);
-        a = copied;
-      }
+      if (copy) pack_operand(g.a, i, m, k0, kc, 1, copied, stride);
+      const char* a = copy ? copied : rows + (i * stride + k0) * es;
       for (int64_t j = 0; j < g.N; j += u.nr) {
         const int64_t ahead = next_row + j / u.nr * 4;
         const bool fetch = !copy && ahead + 4 <= g.M && ahead + 4 <= next_row + u.mr + 2;
@@ -547,9 +516,10 @@ struct ResidentPlan {
   bool swap = false;
 };
 ResidentPlan resident_plan(const GemmArgs& g) {
+  if (!plain(g.a) || !plain(g.b)) return {};
   const bool a_fits = fits_l2(g, g.M), b_fits = fits_l2(g, g.N);
   const int64_t enough = 2 * num_threads();  // tasks
-  if (g.a.k_stride == 1 && rows_usable(g)) {
+  if (g.a.k_stride == 1) {
     // A B with k contiguous has to be turned over: rather the smaller operand.
     const bool turn = g.b.k_stride == 1 && g.b.row_stride != 1;
     if (turn && a_fits && g.M < g.N) return {Resident::panels, true};
@@ -588,38 +558,45 @@ void gemm_int(const GemmArgs& g) {
   });
 }
 
-}  // namespace
+void traced(const GemmArgs& g, const char* path) {
+  if (trace_enabled()) trace_choice(g, path);
+}
 
-void gemm(const GemmArgs& args) {
-  if (args.M == 0 || args.N == 0) return;
-  if (is_int(args.a.dtype)) return gemm_int(args);
-  const auto traced = [](const GemmArgs& g, const char* path) {
-    if (trace_enabled()) trace_choice(g, path);
-  };
-  if (args.K == 0) return gemm_empty_k(args);
-  if (use_pairs(args)) {
-    // one definition for any number of rows
-  } else if (args.N > kSkinnyRows || args.N >= args.M) {
-    if (use_skinny(args)) return traced(args, "few rows, streamed"), gemm_skinny(args);
-  } else {
-    const GemmArgs t = transposed(args);
-    if (use_skinny(t)) return traced(t, "few columns, streamed"), gemm_skinny(t);
-  }
-  const bool swap =
-      !use_pairs(args) && args.out_col_stride != 1 && (args.out_row_stride == 1 || args.N == 1);
-  const GemmArgs& g = swap ? transposed(args) : args;
-  if (!use_pairs(g)) {
-    const bool several_tiles = g.M >= 28 && g.N >= 32 && g.K >= 32;
-    const bool direct = use_direct(g);
+void gemm_resident(const GemmArgs& g, Resident kind) {
+  kind == Resident::rows ? gemm_resident_rows(g) : gemm_resident_panels(g);
+}
+
+// Everything but few rows or columns.
+void gemm_tiles(const GemmArgs& g, bool pairs) {
+  if (!pairs) {
+    const bool direct = use_direct(g), several_tiles = g.M >= 28 && g.N >= 32 && g.K >= 32;
     const ResidentPlan plan = direct && !several_tiles ? ResidentPlan{} : resident_plan(g);
-    const GemmArgs& o = plan.swap ? transposed(g) : g;
-    if (plan.kind == Resident::rows) return traced(g, "rows in L2"), gemm_resident_rows(o);
-    if (plan.kind == Resident::panels) return traced(g, "panels in L2"), gemm_resident_panels(o);
+    if (plan.kind != Resident::none) {
+      traced(g, plan.kind == Resident::rows ? "rows in L2" : "panels in L2");
+      return plan.swap ? gemm_resident(transposed(g), plan.kind) : gemm_resident(g, plan.kind);
+    }
     if (direct) return traced(g, "small, in place"), gemm_direct(g);
   }
   if (use_columns(g)) return traced(g, "column chunks"), gemm_columns(g);
   traced(g, "packed");
   gemm_packed(g, choose(g), false);
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& g) {
+  if (g.M == 0 || g.N == 0) return;
+  if (is_int(g.a.dtype)) return gemm_int(g);
+  if (g.K == 0) return gemm_empty_k(g);
+  if (use_pairs(g)) return gemm_tiles(g, true);  // one definition for any number of rows
+  if (g.N > kSkinnyRows || g.N >= g.M) {
+    if (use_skinny(g)) return traced(g, "few rows, streamed"), gemm_skinny(g);
+  } else {
+    const GemmArgs t = transposed(g);
+    if (use_skinny(t)) return traced(t, "few columns, streamed"), gemm_skinny(t);
+  }
+  const bool swap = g.out_col_stride != 1 && (g.out_row_stride == 1 || g.N == 1);
+  swap ? gemm_tiles(transposed(g), false) : gemm_tiles(g, false);
 }
 
 namespace {

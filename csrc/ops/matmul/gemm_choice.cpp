@@ -6,21 +6,6 @@
 namespace tercel {
 namespace {
 
-#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
-  {#name,                                                      \
-   IsaLevel::level,                                            \
-   bytes,                                                      \
-   mr,                                                         \
-   nr,                                                         \
-   direct_mr,                                                  \
-   &gemm_ukr_##name,                                           \
-   &gemm_direct_##name,                                        \
-   &gemm_rows_##name},
-constexpr GemmUkernel kUkernels[] = {
-#include "ops/matmul/gemm_ukernels.inc"
-};
-#undef TERCEL_GEMM_UKR
-
 // Each twice: for 1 and for 6 products.
 #define TERCEL_BF16_ROW(name, products) \
   {#name,                               \
@@ -59,7 +44,7 @@ int kind_of(int bytes) { return bytes == 8 ? 1 : bytes == 2 ? 2 : 0; }
 struct Choices {
   Choice of[kNumIsaLevels][3];
   Choices() {
-    for (const GemmUkernel& u : kUkernels)
+    for (const GemmUkernel& u : kGemmUkernels)
       of[static_cast<int>(u.level)][kind_of(u.elem_bytes)].ukr = &u;
     for (const GemmBlocking& b : kGemmBlocking)
       of[static_cast<int>(b.level)][kind_of(b.elem_bytes)].block = b;
@@ -114,7 +99,7 @@ Choice choose(const GemmArgs& g) {
                       "with K >= 32, N >= 16"),
             ";");
   }
-  for (const GemmUkernel& u : kUkernels) {
+  for (const GemmUkernel& u : kGemmUkernels) {
     if (&u == chosen) continue;
     line += str(" ", u.name, ": ");
     if (u.elem_bytes != chosen->elem_bytes) {

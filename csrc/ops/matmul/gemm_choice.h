@@ -8,6 +8,22 @@
 
 namespace tercel::gemm_driver {
 
+// Every line of gemm_ukernels.inc.
+#define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr) \
+  {#name,                                                      \
+   IsaLevel::level,                                            \
+   bytes,                                                      \
+   mr,                                                         \
+   nr,                                                         \
+   direct_mr,                                                  \
+   &gemm_ukr_##name,                                           \
+   &gemm_direct_##name,                                        \
+   &gemm_rows_##name},
+inline constexpr GemmUkernel kGemmUkernels[] = {
+#include "ops/matmul/gemm_ukernels.inc"
+};
+#undef TERCEL_GEMM_UKR
+
 // Micro-kernel and block sizes per (level, kind of panel: float32, float64, bfloat16 pairs).
 struct Choice {
   const GemmUkernel* ukr = nullptr;

@@ -87,18 +87,7 @@ void epilogue_columns(const GemmEpilogueArgs& g) {
   t.ld = L;
   t.out_row_stride = g.out_col_stride;
   t.out_col_stride = 1;
-  GemmEpilogue& e = t.epilogue;
-  const auto swap = [](int64_t& a, int64_t& b) {
-    const int64_t x = a;
-    a = b;
-    b = x;
-  };
-  swap(e.c_row_stride, e.c_col_stride);
-  swap(e.row_scale_stride, e.col_scale_stride);
-  swap(e.residual_row_stride, e.residual_col_stride);
-  const GemmEpilogue& from = g.epilogue;
-  const bool plain = from.alpha == 1.0 && from.beta == 0.0 && !from.row_scale && !from.col_scale &&
-                     !from.residual && !from.pre && from.activation == GemmActivation::none;
+  const bool plain = trivial(g.epilogue);
   for (int64_t i0 = 0; i0 < g.m; i0 += L) {
     for (int64_t j0 = 0; j0 < g.n; j0 += L) {
       t.n = g.m - i0 < L ? g.m - i0 : L;
@@ -124,17 +113,10 @@ void epilogue_columns(const GemmEpilogueArgs& g) {
         }
       }
       for (int j = 0; j < L; ++j) store(square + j * L, turned[j]);
-      const auto at = [&](const void* p, int64_t row_stride, int64_t col_stride) {
-        return static_cast<const O*>(p) + i0 * row_stride + j0 * col_stride;
-      };
-      const int64_t place = i0 + j0 * g.out_col_stride;
-      t.out = static_cast<O*>(g.out) + place;
-      if (from.pre) e.pre = static_cast<O*>(from.pre) + place;
-      if (from.c) e.c = at(from.c, from.c_row_stride, from.c_col_stride);
-      if (from.residual)
-        e.residual = at(from.residual, from.residual_row_stride, from.residual_col_stride);
-      e.row_scale = from.col_scale ? from.col_scale + j0 * from.col_scale_stride : nullptr;
-      e.col_scale = from.row_scale ? from.row_scale + i0 * from.row_scale_stride : nullptr;
+      t.out = static_cast<O*>(g.out) + i0 + j0 * g.out_col_stride;
+      GemmEpilogue here = g.epilogue;
+      advance(here, i0, j0, 1, g.out_col_stride, sizeof(O));
+      t.epilogue = transposed(here);
       epilogue_rows<V, T, O>(t);
     }
   }

@@ -24,7 +24,40 @@ struct GemmPackArgs {
   int products = 1;      // of pack_pairs, from float32
 };
 
-// The epilogue (gemm.h) on an m x n tile.
+// ---- epilogue (gemm.h): for the driver and the kernels
+// -------------------------------------------- Sums are the output.
+TERCEL_INLINE bool trivial(const GemmEpilogue& e) {
+  return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none && !e.row_scale &&
+         !e.col_scale && !e.residual && !e.pre;
+}
+// That of out^T: rows and columns change places.
+TERCEL_INLINE GemmEpilogue transposed(const GemmEpilogue& e) {
+  GemmEpilogue t = e;
+  t.c_row_stride = e.c_col_stride;
+  t.c_col_stride = e.c_row_stride;
+  t.row_scale = e.col_scale;
+  t.col_scale = e.row_scale;
+  t.row_scale_stride = e.col_scale_stride;
+  t.col_scale_stride = e.row_scale_stride;
+  t.residual_row_stride = e.residual_col_stride;
+  t.residual_col_stride = e.residual_row_stride;
+  return t;
+}
+// Moves its pointers to the element (i, j) of an output with these strides, elements of `size`
+// bytes.
+TERCEL_INLINE void advance(GemmEpilogue& e, int64_t i, int64_t j, int64_t out_row_stride,
+                           int64_t out_col_stride, int64_t size) {
+  const auto at = [&](const void* p, int64_t row_stride, int64_t col_stride) {
+    return static_cast<const char*>(p) + (i * row_stride + j * col_stride) * size;
+  };
+  if (e.beta != 0.0) e.c = at(e.c, e.c_row_stride, e.c_col_stride);
+  if (e.row_scale) e.row_scale += i * e.row_scale_stride;
+  if (e.col_scale) e.col_scale += j * e.col_scale_stride;
+  if (e.residual) e.residual = at(e.residual, e.residual_row_stride, e.residual_col_stride);
+  if (e.pre) e.pre = const_cast<char*>(at(e.pre, out_row_stride, out_col_stride));
+}
+
+// The epilogue on an m x n tile.
 struct GemmEpilogueArgs {
   const void* acc;  // row stride ld, unit columns; may be out
   int64_t ld;
