@@ -19,6 +19,16 @@
 
 #include "core/half.h"
 
+// Called, not inlined: code that runs once per row, such as tails.
+#define TERCEL_OUTLINE __attribute__((noinline, unused))
+// Functions of more than a few instructions. The generic level of x86 serves correctness: there
+// they are calls, because their inlined lanes would be a quarter of the build.
+#if defined(TERCEL_LEVEL_GENERIC) && defined(__x86_64__)
+#define TERCEL_SIMD TERCEL_OUTLINE
+#else
+#define TERCEL_SIMD TERCEL_INLINE
+#endif
+
 namespace tercel::simd {
 namespace {
 
@@ -27,13 +37,13 @@ struct Vec;
 
 // sizes of the storage formats, for load and store
 template <class V, class S>
-TERCEL_INLINE V load_partial(const S* p, int64_t n) {
+TERCEL_OUTLINE V load_partial(const S* p, int64_t n) {
   alignas(64) S buffer[V::size] = {};
   __builtin_memcpy(buffer, p, static_cast<size_t>(n) * sizeof(S));
   return V::load(buffer);
 }
 template <class V, class S>
-TERCEL_INLINE void store_partial(const V& v, S* p, int64_t n) {
+TERCEL_OUTLINE void store_partial(const V& v, S* p, int64_t n) {
   alignas(64) S buffer[V::size];
   v.store(buffer);
   __builtin_memcpy(p, buffer, static_cast<size_t>(n) * sizeof(S));
@@ -70,42 +80,42 @@ TERCEL_INLINE VecF abs(VecF a) { return as_float(as_int(a) & VecI(0x7fffffff)); 
 TERCEL_INLINE VecD abs(VecD a) { return as_double(as_int(a) & VecL(0x7fffffffffffffff)); }
 TERCEL_INLINE VecI sign_bits(VecF a) { return as_int(a) & VecI(INT32_MIN); }
 TERCEL_INLINE VecL sign_bits(VecD a) { return as_int(a) & VecL(INT64_MIN); }
-TERCEL_INLINE VecF copysign(VecF magnitude, VecF sign) {
+TERCEL_SIMD VecF copysign(VecF magnitude, VecF sign) {
   return as_float((as_int(magnitude) & VecI(0x7fffffff)) | sign_bits(sign));
 }
-TERCEL_INLINE VecD copysign(VecD magnitude, VecD sign) {
+TERCEL_SIMD VecD copysign(VecD magnitude, VecD sign) {
   return as_double((as_int(magnitude) & VecL(0x7fffffffffffffff)) | sign_bits(sign));
 }
 
 // IEEE-754 maximum / minimum: NaN if either operand is NaN.
 template <class V>
-TERCEL_INLINE V maximum(V a, V b) {
+TERCEL_SIMD V maximum(V a, V b) {
   return select(isnan(a), a, max_or_second(a, b));
 }
 template <class V>
-TERCEL_INLINE V minimum(V a, V b) {
+TERCEL_SIMD V minimum(V a, V b) {
   return select(isnan(a), a, min_or_second(a, b));
 }
 // fmax / fmin of C: a NaN operand is ignored.
 template <class V>
-TERCEL_INLINE V fmax(V a, V b) {
+TERCEL_SIMD V fmax(V a, V b) {
   return select(isnan(b), a, max_or_second(a, b));
 }
 template <class V>
-TERCEL_INLINE V fmin(V a, V b) {
+TERCEL_SIMD V fmin(V a, V b) {
   return select(isnan(b), a, min_or_second(a, b));
 }
 
 // ---- 8-bit floats (same arithmetic as core/half.h)
 // -------------------------------------------------
 
-TERCEL_INLINE VecF f8e4m3_to_float(VecI code) {
+TERCEL_SIMD VecF f8e4m3_to_float(VecI code) {
   const VecI magnitude = code & VecI(0x7f);
   const VecF scaled = as_float(shift_left<20>(magnitude)) * VecF(0x1p120f);
   const VecF value = select(magnitude == VecI(0x7f), as_float(VecI(0x7fc00000)), scaled);
   return as_float(as_int(value) | shift_left<24>(code & VecI(0x80)));
 }
-TERCEL_INLINE VecF f8e5m2_to_float(VecI code) {
+TERCEL_SIMD VecF f8e5m2_to_float(VecI code) {
   const VecI magnitude = code & VecI(0x7f);
   const VecF scaled = as_float(shift_left<21>(magnitude)) * VecF(0x1p112f);
   VecF value = select(magnitude == VecI(0x7c), as_float(VecI(0x7f800000)), scaled);
@@ -124,14 +134,14 @@ TERCEL_INLINE VecI round_to_code(VecI abs_bits) {
   const VecI subnormal = as_int(as_float(abs_bits) + as_float(VecI(kMagic))) - VecI(kMagic);
   return select(abs_bits < VecI(kMinNormal), subnormal, normal);
 }
-TERCEL_INLINE VecI float_to_f8e4m3(VecF x) {
+TERCEL_SIMD VecI float_to_f8e4m3(VecF x) {
   const VecI u = as_int(x), a = u & VecI(0x7fffffff);
   VecI code = round_to_code<3, -6>(a);
   code = select(a > VecI(0x43dfffff), VecI(0x7e), code);
   code = select(a > VecI(0x7f800000), VecI(0x7f), code);
   return code | (shift_right<24>(u) & VecI(0x80));
 }
-TERCEL_INLINE VecI float_to_f8e5m2(VecF x) {
+TERCEL_SIMD VecI float_to_f8e5m2(VecF x) {
   const VecI u = as_int(x), a = u & VecI(0x7fffffff);
   VecI code = round_to_code<2, -14>(a);
   code = select(a > VecI(0x475fffff), VecI(0x7b), code);
@@ -139,26 +149,26 @@ TERCEL_INLINE VecI float_to_f8e5m2(VecF x) {
   code = select(a > VecI(0x7f800000), VecI(0x7f), code);
   return code | (shift_right<24>(u) & VecI(0x80));
 }
-TERCEL_INLINE VecF VecF::load(const f8e4m3* p) {
+TERCEL_SIMD VecF VecF::load(const f8e4m3* p) {
   return f8e4m3_to_float(VecI::load(reinterpret_cast<const uint8_t*>(p)));
 }
-TERCEL_INLINE VecF VecF::load(const f8e5m2* p) {
+TERCEL_SIMD VecF VecF::load(const f8e5m2* p) {
   return f8e5m2_to_float(VecI::load(reinterpret_cast<const uint8_t*>(p)));
 }
-TERCEL_INLINE void VecF::store(f8e4m3* p) const {
+TERCEL_SIMD void VecF::store(f8e4m3* p) const {
   float_to_f8e4m3(*this).store(reinterpret_cast<uint8_t*>(p));
 }
-TERCEL_INLINE void VecF::store(f8e5m2* p) const {
+TERCEL_SIMD void VecF::store(f8e5m2* p) const {
   float_to_f8e5m2(*this).store(reinterpret_cast<uint8_t*>(p));
 }
 
 // ---- bfloat16: the upper half of a float
 // -----------------------------------------------------------
 
-TERCEL_INLINE VecF VecF::load(const bf16* p) {
+TERCEL_SIMD VecF VecF::load(const bf16* p) {
   return as_float(shift_left<16>(VecI::load(reinterpret_cast<const uint16_t*>(p))));
 }
-TERCEL_INLINE void VecF::store(bf16* p) const {
+TERCEL_SIMD void VecF::store(bf16* p) const {
   const VecI u = as_int(*this);
   const VecI rounded = u + VecI(0x7fff) + (shift_right<16>(u) & VecI(1));
   const VecI quiet = u | VecI(0x400000);

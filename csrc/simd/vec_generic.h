@@ -24,7 +24,7 @@ struct Mask8 {
   RawL m;
 };
 template <class M>
-TERCEL_INLINE uint32_t mask_bits(const M& a, int n) {
+TERCEL_SIMD uint32_t mask_bits(const M& a, int n) {
   uint32_t r = 0;
   for (int i = 0; i < n; ++i) r |= static_cast<uint32_t>(a.m[i] & 1) << i;
   return r;
@@ -61,7 +61,7 @@ struct Vec<int32_t> {
   TERCEL_INLINE Vec(const RawI& x) : v(x) {}
   TERCEL_INLINE explicit Vec(int32_t x) : v(RawI{} + x) {}
   template <class S>  // int32_t, or uint8_t / uint16_t zero-extended
-  TERCEL_INLINE static Vec load(const S* p) {
+  TERCEL_SIMD static Vec load(const S* p) {
     Vec r;
     for (int i = 0; i < 16; ++i) r.v[i] = static_cast<int32_t>(p[i]);
     return r;
@@ -105,21 +105,21 @@ struct Vec<float> {
     raw_load(r.v, p);
     return r;
   }
-  TERCEL_INLINE static Vec load(const f16* p) {
+  TERCEL_SIMD static Vec load(const f16* p) {
     Vec r;
     for (int i = 0; i < 16; ++i) r.v[i] = static_cast<float>(p[i]);
     return r;
   }
-  TERCEL_INLINE static Vec load(const bf16* p);
-  TERCEL_INLINE static Vec load(const f8e4m3* p);
-  TERCEL_INLINE static Vec load(const f8e5m2* p);
+  TERCEL_SIMD static Vec load(const bf16* p);
+  TERCEL_SIMD static Vec load(const f8e4m3* p);
+  TERCEL_SIMD static Vec load(const f8e5m2* p);
   TERCEL_INLINE void store(float* p) const { raw_store(v, p); }
-  TERCEL_INLINE void store(f16* p) const {
+  TERCEL_SIMD void store(f16* p) const {
     for (int i = 0; i < 16; ++i) p[i] = f16(v[i]);
   }
-  TERCEL_INLINE void store(bf16* p) const;
-  TERCEL_INLINE void store(f8e4m3* p) const;
-  TERCEL_INLINE void store(f8e5m2* p) const;
+  TERCEL_SIMD void store(bf16* p) const;
+  TERCEL_SIMD void store(f8e4m3* p) const;
+  TERCEL_SIMD void store(f8e5m2* p) const;
   TERCEL_INLINE void stream(float* p) const { store(p); }
   template <class S>
   TERCEL_INLINE static Vec load_n(const S* p, int64_t n) {
@@ -160,7 +160,7 @@ TERCEL_INLINE Vec<int32_t> as_int(const Vec<float>& a) { return (RawI)a.v; }
 TERCEL_INLINE Vec<int64_t> as_int(const Vec<double>& a) { return (RawL)a.v; }
 TERCEL_INLINE Vec<float> as_float(const Vec<int32_t>& a) { return (RawF)a.v; }
 TERCEL_INLINE Vec<double> as_double(const Vec<int64_t>& a) { return (RawD)a.v; }
-TERCEL_INLINE Vec<int32_t> to_int(const Vec<float>& a) {  // truncates
+TERCEL_SIMD Vec<int32_t> to_int(const Vec<float>& a) {  // truncates
   Vec<int32_t> r;
   for (int i = 0; i < 16; ++i) {
     r.v[i] = a.v[i] >= -0x1p31f && a.v[i] < 0x1p31f ? static_cast<int32_t>(a.v[i]) : INT32_MIN;
@@ -170,17 +170,17 @@ TERCEL_INLINE Vec<int32_t> to_int(const Vec<float>& a) {  // truncates
 TERCEL_INLINE Vec<float> to_float(const Vec<int32_t>& a) {
   return __builtin_convertvector(a.v, RawF);
 }
-TERCEL_INLINE Vec<double> to_double_lo(const Vec<float>& a) {
+TERCEL_SIMD Vec<double> to_double_lo(const Vec<float>& a) {
   Vec<double> r;
   for (int i = 0; i < 8; ++i) r.v[i] = a.v[i];
   return r;
 }
-TERCEL_INLINE Vec<double> to_double_hi(const Vec<float>& a) {
+TERCEL_SIMD Vec<double> to_double_hi(const Vec<float>& a) {
   Vec<double> r;
   for (int i = 0; i < 8; ++i) r.v[i] = a.v[i + 8];
   return r;
 }
-TERCEL_INLINE Vec<float> to_float(const Vec<double>& lo, const Vec<double>& hi) {
+TERCEL_SIMD Vec<float> to_float(const Vec<double>& lo, const Vec<double>& hi) {
   Vec<float> r;
   for (int i = 0; i < 8; ++i) {
     r.v[i] = static_cast<float>(lo.v[i]);
@@ -195,29 +195,29 @@ TERCEL_INLINE Vec<float> to_float(const Vec<double>& lo, const Vec<double>& hi) 
   TERCEL_INLINE Vec<T> operator op(const Vec<T>& a, const Vec<T>& b) { return a.v op b.v; }
 #define TERCEL_VEC_COMPARE(T, M, op) \
   TERCEL_INLINE M operator op(const Vec<T>& a, const Vec<T>& b) { return {a.v op b.v}; }
-#define TERCEL_VEC_INTEGER(T, M, U)                                           \
-  TERCEL_VEC_BINARY(T, &)                                                     \
-  TERCEL_VEC_BINARY(T, |)                                                     \
-  TERCEL_VEC_BINARY(T, ^)                                                     \
-  TERCEL_VEC_COMPARE(T, M, ==)                                                \
-  TERCEL_VEC_COMPARE(T, M, >)                                                 \
-  TERCEL_VEC_COMPARE(T, M, <)                                                 \
-  TERCEL_INLINE Vec<T> operator+(const Vec<T>& a, const Vec<T>& b) {          \
-    return (decltype(a.v))((U)a.v + (U)b.v);                                  \
-  }                                                                           \
-  TERCEL_INLINE Vec<T> operator-(const Vec<T>& a, const Vec<T>& b) {          \
-    return (decltype(a.v))((U)a.v - (U)b.v);                                  \
-  }                                                                           \
-  template <int N>                                                            \
-  TERCEL_INLINE Vec<T> shift_left(const Vec<T>& a) {                          \
-    return (decltype(a.v))((U)a.v << N);                                      \
-  }                                                                           \
-  template <int N>                                                            \
-  TERCEL_INLINE Vec<T> shift_right(const Vec<T>& a) {                         \
-    return (decltype(a.v))((U)a.v >> N);                                      \
-  }                                                                           \
-  TERCEL_INLINE Vec<T> select(const M& m, const Vec<T>& a, const Vec<T>& b) { \
-    return (a.v & m.m) | (b.v & ~m.m);                                        \
+#define TERCEL_VEC_INTEGER(T, M, U)                                         \
+  TERCEL_VEC_BINARY(T, &)                                                   \
+  TERCEL_VEC_BINARY(T, |)                                                   \
+  TERCEL_VEC_BINARY(T, ^)                                                   \
+  TERCEL_VEC_COMPARE(T, M, ==)                                              \
+  TERCEL_VEC_COMPARE(T, M, >)                                               \
+  TERCEL_VEC_COMPARE(T, M, <)                                               \
+  TERCEL_INLINE Vec<T> operator+(const Vec<T>& a, const Vec<T>& b) {        \
+    return (decltype(a.v))((U)a.v + (U)b.v);                                \
+  }                                                                         \
+  TERCEL_INLINE Vec<T> operator-(const Vec<T>& a, const Vec<T>& b) {        \
+    return (decltype(a.v))((U)a.v - (U)b.v);                                \
+  }                                                                         \
+  template <int N>                                                          \
+  TERCEL_INLINE Vec<T> shift_left(const Vec<T>& a) {                        \
+    return (decltype(a.v))((U)a.v << N);                                    \
+  }                                                                         \
+  template <int N>                                                          \
+  TERCEL_INLINE Vec<T> shift_right(const Vec<T>& a) {                       \
+    return (decltype(a.v))((U)a.v >> N);                                    \
+  }                                                                         \
+  TERCEL_SIMD Vec<T> select(const M& m, const Vec<T>& a, const Vec<T>& b) { \
+    return (a.v & m.m) | (b.v & ~m.m);                                      \
   }
 TERCEL_VEC_INTEGER(int32_t, Mask16, RawU)
 TERCEL_VEC_INTEGER(int64_t, Mask8, RawUL)
@@ -226,14 +226,14 @@ TERCEL_INLINE Vec<int32_t> shift_right_signed(const Vec<int32_t>& a) {
   return a.v >> N;
 }
 
-#define TERCEL_VEC_LANES(T, name, expression)  \
-  TERCEL_INLINE Vec<T> name(const Vec<T>& a) { \
-    Vec<T> r;                                  \
-    for (int i = 0; i < Vec<T>::size; ++i) {   \
-      const T x = a.v[i];                      \
-      r.v[i] = expression;                     \
-    }                                          \
-    return r;                                  \
+#define TERCEL_VEC_LANES(T, name, expression) \
+  TERCEL_SIMD Vec<T> name(const Vec<T>& a) {  \
+    Vec<T> r;                                 \
+    for (int i = 0; i < Vec<T>::size; ++i) {  \
+      const T x = a.v[i];                     \
+      r.v[i] = expression;                    \
+    }                                         \
+    return r;                                 \
   }
 #define TERCEL_VEC_FLOATING(T, M, Bits, s)                                                    \
   TERCEL_VEC_BINARY(T, +)                                                                     \
@@ -252,12 +252,12 @@ TERCEL_INLINE Vec<int32_t> shift_right_signed(const Vec<int32_t>& a) {
   TERCEL_VEC_LANES(T, ceil, __builtin_ceil##s(x))                                             \
   TERCEL_VEC_LANES(T, trunc, __builtin_trunc##s(x))                                           \
   TERCEL_INLINE Vec<T> operator-(const Vec<T>& a) { return -a.v; }                            \
-  TERCEL_INLINE Vec<T> fma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) {               \
+  TERCEL_SIMD Vec<T> fma(const Vec<T>& a, const Vec<T>& b, const Vec<T>& c) {                 \
     Vec<T> r;                                                                                 \
     for (int i = 0; i < Vec<T>::size; ++i) r.v[i] = __builtin_fma##s(a.v[i], b.v[i], c.v[i]); \
     return r;                                                                                 \
   }                                                                                           \
-  TERCEL_INLINE Vec<T> select(const M& m, const Vec<T>& a, const Vec<T>& b) {                 \
+  TERCEL_SIMD Vec<T> select(const M& m, const Vec<T>& a, const Vec<T>& b) {                   \
     return (decltype(a.v))(((Bits)a.v & m.m) | ((Bits)b.v & ~m.m));                           \
   }                                                                                           \
   TERCEL_INLINE Vec<T> max_or_second(const Vec<T>& a, const Vec<T>& b) {                      \
@@ -277,7 +277,7 @@ TERCEL_VEC_FLOATING(double, Mask8, RawL, )
 // ---- reductions over lanes, fixed tree
 // -------------------------------------------------------------
 template <class T, class F>
-TERCEL_INLINE T fold_lanes(const Vec<T>& a, F combine) {
+TERCEL_SIMD T fold_lanes(const Vec<T>& a, F combine) {
   T t[Vec<T>::size];
   a.store(t);
   for (int half = Vec<T>::size / 2; half > 0; half /= 2) {

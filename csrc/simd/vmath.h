@@ -15,13 +15,13 @@ namespace {
 // ---------------------------------------------------------------------------------------------
 
 // 2^k y for integral |k| <= 252 and y in [1/2, 2): rounds once, subnormal results included.
-TERCEL_INLINE VecF scale_by_power(VecF y, VecI k) {
+TERCEL_SIMD VecF scale_by_power(VecF y, VecI k) {
   const VecI half = shift_right_signed<1>(k);
   const VecF first = as_float(shift_left<23>(half + VecI(127)));
   const VecF second = as_float(shift_left<23>(k - half + VecI(127)));
   return y * first * second;
 }
-TERCEL_INLINE VecD scale_by_power(VecD y, VecD k) {  // |k| <= 2000
+TERCEL_SIMD VecD scale_by_power(VecD y, VecD k) {  // |k| <= 2000
   const VecD half = floor(k * VecD(0.5));
   const VecL first = as_int(half + VecD(kRoundMagic)) + VecL(1023);
   const VecL second = as_int(k - half + VecD(kRoundMagic)) + VecL(1023);
@@ -49,22 +49,22 @@ TERCEL_INLINE VecF power_of_two(VecI k) {
   return as_float(shift_left<23>(k + VecI(127)));
 }  // |k| <= 126
 // 0.8 ulp
-TERCEL_INLINE VecF exp(VecF x) {
+TERCEL_SIMD VecF exp(VecF x) {
   const ExpPartsF e = exp_parts(min_or_second(VecF(89.0f), max_or_second(VecF(-104.0f), x)));
   return scale_by_power(e.q + VecF(1.0f), e.k);
 }
-TERCEL_INLINE VecD exp(VecD x) {
+TERCEL_SIMD VecD exp(VecD x) {
   const VecD clamped = clamp_keep_nan(x, -746.0, 710.0);
   const ExpParts e = exp_parts(clamped);
   const VecD p = fma(e.r * e.r, exp_poly_d(e.r), e.r) + VecD(1.0);
   return scale_by_power(p, e.k);
 }
 
-TERCEL_INLINE VecF expm1(VecF x) {
+TERCEL_SIMD VecF expm1(VecF x) {
   const VecF y = in_double(x, [](VecD v) { return expm1_f(clamp_keep_nan(v, -104.0, 90.0)); });
   return select(x == VecF(0.0f), x, y);  // keeps -0
 }
-TERCEL_INLINE VecD expm1(VecD x) {
+TERCEL_SIMD VecD expm1(VecD x) {
   const VecD clamped = clamp_keep_nan(x, -746.0, 709.9);
   const ExpParts e = exp_parts(clamped);
   const VecD p = fma(e.r * e.r, exp_poly_d(e.r), e.r);
@@ -75,35 +75,35 @@ TERCEL_INLINE VecD expm1(VecD x) {
   return select(abs(x) < VecD(0x1p-54), x, select(x > VecD(709.8), VecD(INFINITY), y));
 }
 
-TERCEL_INLINE VecF exp2(VecF x) {
+TERCEL_SIMD VecF exp2(VecF x) {
   return in_double(x, [](VecD v) { return exp_f(clamp_keep_nan(v, -160.0, 130.0) * VecD(kLn2)); });
 }
-TERCEL_INLINE VecD exp2(VecD x) {
+TERCEL_SIMD VecD exp2(VecD x) {
   return by_lane(x, [](double v) { return ::exp2(v); });
 }
 
 // ---- logarithms
 // --------------------------------------------------------------------------------------
 
-TERCEL_INLINE VecF log(VecF x) {
+TERCEL_SIMD VecF log(VecF x) {
   return in_double(x, [](VecD v) { return log_special(v, log_positive_f(v)); });
 }
-TERCEL_INLINE VecF log2(VecF x) {
+TERCEL_SIMD VecF log2(VecF x) {
   return in_double(x, [](VecD v) {
     const LogParts p = log_parts(v);
     return log_special(v, fma(p.f * log1p_poly_f(p.f), VecD(kLog2E), p.e));
   });
 }
-TERCEL_INLINE VecF log10(VecF x) {
+TERCEL_SIMD VecF log10(VecF x) {
   return in_double(
       x, [](VecD v) { return log_special(v, log_positive_f(v) * VecD(0.4342944819032518)); });
 }
 // log(1 + x): c / u corrects the rounding of u = 1 + x.
-TERCEL_INLINE VecD log1p_f(VecD x) {
+TERCEL_SIMD VecD log1p_f(VecD x) {
   const VecD u = VecD(1.0) + x;
   return log_positive_f(u) + (x - (u - VecD(1.0)));
 }
-TERCEL_INLINE VecF log1p(VecF x) {
+TERCEL_SIMD VecF log1p(VecF x) {
   const VecF y = in_double(x, [](VecD v) {
     const VecD u = VecD(1.0) + v;
     const VecD bounded = log_positive_f(u) + (v - (u - VecD(1.0)));
@@ -112,12 +112,12 @@ TERCEL_INLINE VecF log1p(VecF x) {
   return select(x == VecF(0.0f), x, y);
 }
 
-TERCEL_INLINE VecD log(VecD x) {
+TERCEL_SIMD VecD log(VecD x) {
   const auto tiny = x < VecD(0x1p-1022);
   const LogParts p = log_parts(select(tiny, x * VecD(0x1p54), x));
   return log_special(x, log1p_reduced_d(p.f, p.e - select(tiny, VecD(54.0), VecD(0.0))));
 }
-TERCEL_INLINE VecD log1p(VecD x) {
+TERCEL_SIMD VecD log1p(VecD x) {
   const VecD u = VecD(1.0) + x;
   const LogParts p = log_parts(u);
   const VecD c = select(u == VecD(INFINITY), VecD(0.0),
@@ -125,10 +125,10 @@ TERCEL_INLINE VecD log1p(VecD x) {
   const VecD y = log1p_reduced_d(p.f, p.e) + c / u;
   return select(abs(x) < VecD(0x1p-54), x, log_special(u, y));
 }
-TERCEL_INLINE VecD log2(VecD x) {
+TERCEL_SIMD VecD log2(VecD x) {
   return by_lane(x, [](double v) { return ::log2(v); });
 }
-TERCEL_INLINE VecD log10(VecD x) {
+TERCEL_SIMD VecD log10(VecD x) {
   return by_lane(x, [](double v) { return ::log10(v); });
 }
 
@@ -160,7 +160,7 @@ TERCEL_INLINE SigmoidParts sigmoid_parts(VecF x) {  // x >= -86 or NaN
   return {y, residual * fnma(s, VecF(0.4857f), VecF(1.4571f))};  // 1 / s on [1, 2] to 6 %
 }
 // Below -86 the result is nearly subnormal; those lanes are recomputed in double.
-TERCEL_INLINE VecF sigmoid(VecF x) {
+TERCEL_SIMD VecF sigmoid(VecF x) {
   const SigmoidParts p = sigmoid_parts(x);
   const VecF y = p.y + p.correction;
   const auto tiny = x < VecF(-86.0f);
@@ -168,12 +168,12 @@ TERCEL_INLINE VecF sigmoid(VecF x) {
     return select(tiny, narrow(sigmoid_wide(widen(x))), y);
   return y;
 }
-TERCEL_INLINE VecD sigmoid(VecD x) {
+TERCEL_SIMD VecD sigmoid(VecD x) {
   const VecD e = exp(-abs(x));
   return select(x < VecD(0.0), e, VecD(1.0)) / (VecD(1.0) + e);
 }
 // x sigmoid(x); the limit at -infinity is 0
-TERCEL_INLINE VecF silu(VecF x) {
+TERCEL_SIMD VecF silu(VecF x) {
   const SigmoidParts p = sigmoid_parts(x);
   const VecF t = x * p.y;
   const VecF y = t + fma(x, p.correction, fma(x, p.y, -t));
@@ -185,22 +185,22 @@ TERCEL_INLINE VecF silu(VecF x) {
   }
   return y;
 }
-TERCEL_INLINE VecD silu(VecD x) {
+TERCEL_SIMD VecD silu(VecD x) {
   const VecD t = max_or_second(VecD(-1e300), x);
   return t * sigmoid(t);
 }
 // log(1 + e^x)
-TERCEL_INLINE VecF softplus(VecF x) {
+TERCEL_SIMD VecF softplus(VecF x) {
   return in_double(x, [](VecD v) {
     const VecD e = exp_f(-min_or_second(VecD(700.0), abs(v)));
     return max_or_second(VecD(0.0), v) + log1p_f(e);
   });
 }
-TERCEL_INLINE VecD softplus(VecD x) { return maximum(x, VecD(0.0)) + log1p(exp(-abs(x))); }
+TERCEL_SIMD VecD softplus(VecD x) { return maximum(x, VecD(0.0)) + log1p(exp(-abs(x))); }
 
 // tanh |x| = 1 - d, d = 2 / (e^(2|x|) + 1) with the roundings of sum and quotient fed back; an odd
 // polynomial below 0.64. 0.9 ulp.
-TERCEL_INLINE VecF tanh(VecF x) {
+TERCEL_SIMD VecF tanh(VecF x) {
   static constexpr float c[] = {-0.333333331f, 0.133332964f,    -0.0539575951f,
                                 0.0217557003f, -0.00830169536f, 0.00224600369f};
   const VecF a = min_or_second(VecF(10.0f), abs(x));
@@ -215,7 +215,7 @@ TERCEL_INLINE VecF tanh(VecF x) {
   return copysign(select(a < VecF(0.64f), near, far), x);
 }
 // (e^(2|x|) - 1) / (e^(2|x|) + 1)
-TERCEL_INLINE VecD tanh(VecD x) {
+TERCEL_SIMD VecD tanh(VecD x) {
   const VecD m = expm1(min_or_second(VecD(44.0), abs(x) + abs(x)));
   return copysign(m / (m + VecD(2.0)), x);
 }
@@ -223,20 +223,20 @@ TERCEL_INLINE VecD tanh(VecD x) {
 // ---- hyperbolic
 // --------------------------------------------------------------------------------------
 
-TERCEL_INLINE VecF sinh(VecF x) {
+TERCEL_SIMD VecF sinh(VecF x) {
   const VecF y = in_double(abs(x), [](VecD v) {
     const VecD m = expm1_f(min_or_second(VecD(91.0), v));
     return VecD(0.5) * (m + m / (m + VecD(1.0)));
   });
   return copysign(y, x);
 }
-TERCEL_INLINE VecF cosh(VecF x) {
+TERCEL_SIMD VecF cosh(VecF x) {
   return in_double(abs(x), [](VecD v) {
     const VecD e = exp_f(min_or_second(VecD(91.0), v));
     return VecD(0.5) * (e + VecD(1.0) / e);
   });
 }
-TERCEL_INLINE VecF asinh(VecF x) {
+TERCEL_SIMD VecF asinh(VecF x) {
   const VecF y = in_double(abs(x), [](VecD v) {
     const VecD square = v * v;
     const VecD near = log1p_f(v + square / (VecD(1.0) + sqrt(square + VecD(1.0))));
@@ -244,7 +244,7 @@ TERCEL_INLINE VecF asinh(VecF x) {
   });
   return copysign(select(abs(x) == VecF(INFINITY), abs(x), y), x);
 }
-TERCEL_INLINE VecF acosh(VecF x) {
+TERCEL_SIMD VecF acosh(VecF x) {
   const VecF y = in_double(x, [](VecD v) {
     const VecD t = v - VecD(1.0);
     const VecD near = log1p_f(t + sqrt(t * (v + VecD(1.0))));
@@ -252,7 +252,7 @@ TERCEL_INLINE VecF acosh(VecF x) {
   });
   return select(x == VecF(1.0f), VecF(0.0f), y);
 }
-TERCEL_INLINE VecF atanh(VecF x) {
+TERCEL_SIMD VecF atanh(VecF x) {
   const VecF y = in_double(abs(x), [](VecD v) {
     const VecD u = VecD(1.0) - v;
     const VecD t = VecD(0.5) * log1p_f((v + v) / u);
@@ -276,13 +276,13 @@ TERCEL_INLINE Quadrant reduce_half_pi(VecD x) {
   return {as_int(shifted), r};
 }
 // |r| <= pi/4, 2^-42 and 2^-40
-TERCEL_INLINE VecD sin_poly(VecD r) {
+TERCEL_SIMD VecD sin_poly(VecD r) {
   static constexpr double c[] = {-0.1666666666666387, 0.00833333333107021, -0.00019841266908224796,
                                  2.7555988280021408e-06, -2.4805390945765667e-08};
   const VecD z = r * r;
   return fma(r * z, poly(z, c), r);
 }
-TERCEL_INLINE VecD cos_poly(VecD r) {
+TERCEL_SIMD VecD cos_poly(VecD r) {
   static constexpr double c[] = {-0.4999999999996371, 0.04166666663727906, -0.001388888508002599,
                                  2.479985875074885e-05, -2.723682200188568e-07};
   const VecD z = r * r;
@@ -290,7 +290,7 @@ TERCEL_INLINE VecD cos_poly(VecD r) {
 }
 // sin(r + q pi/2); cos is one quadrant further
 template <int kShift>
-TERCEL_INLINE VecD sin_quadrant(VecD x) {
+TERCEL_SIMD VecD sin_quadrant(VecD x) {
   const Quadrant p = reduce_half_pi(x);
   const VecL q = p.quadrant + VecL(kShift);
   const VecD y = select((q & VecL(1)) == VecL(0), sin_poly(p.r), cos_poly(p.r));
@@ -299,21 +299,21 @@ TERCEL_INLINE VecD sin_quadrant(VecD x) {
 // Angles from 2^30 on go to the C library, lane by lane: a lane's result never depends on its
 // neighbours.
 template <class F>
-TERCEL_INLINE VecF with_huge_angles(VecF x, VecF y, F scalar) {
+TERCEL_SIMD VecF with_huge_angles(VecF x, VecF y, F scalar) {
   const auto huge = !(abs(x) < VecF(0x1p30f));
   if (any(huge)) [[unlikely]]
     return select(huge, by_lane(x, scalar), y);
   return y;
 }
-TERCEL_INLINE VecF sin(VecF x) {
+TERCEL_SIMD VecF sin(VecF x) {
   const VecF y = in_double(x, [](VecD v) { return sin_quadrant<0>(v); });
   return with_huge_angles(x, select(x == VecF(0.0f), x, y), [](double v) { return ::sin(v); });
 }
-TERCEL_INLINE VecF cos(VecF x) {
+TERCEL_SIMD VecF cos(VecF x) {
   const VecF y = in_double(x, [](VecD v) { return sin_quadrant<1>(v); });
   return with_huge_angles(x, y, [](double v) { return ::cos(v); });
 }
-TERCEL_INLINE VecF tan(VecF x) {
+TERCEL_SIMD VecF tan(VecF x) {
   const VecF y = in_double(x, [](VecD v) {
     const Quadrant p = reduce_half_pi(v);
     const VecD s = sin_poly(p.r), c = cos_poly(p.r);
@@ -324,7 +324,7 @@ TERCEL_INLINE VecF tan(VecF x) {
 }
 
 // (atan(t) / t - 1) / t^2, |t| <= tan(pi/8), 2^-39
-TERCEL_INLINE VecD atan_reduced(VecD t) {
+TERCEL_SIMD VecD atan_reduced(VecD t) {
   static constexpr double c[] = {-0.33333333333265697, 0.1999999994953061,  -0.14285708076608972,
                                  0.11110818413358015,  -0.0908407814166329, 0.0760457948685042,
                                  -0.06026298394694589, 0.03293875797459693};
@@ -332,7 +332,7 @@ TERCEL_INLINE VecD atan_reduced(VecD t) {
   return fma(t * z, poly(z, c), t);
 }
 // atan(n / d) for n, d >= 0, in [0, pi/2]: one division after choosing the interval.
-TERCEL_INLINE VecD atan_ratio(VecD n, VecD d) {
+TERCEL_SIMD VecD atan_ratio(VecD n, VecD d) {
   const auto large = n > VecD(2.414213562373095) * d;
   const auto middle = (!large) & (n > VecD(0.4142135623730950) * d);
   const VecD num = select(large, -d, select(middle, n - d, n));
@@ -341,12 +341,12 @@ TERCEL_INLINE VecD atan_ratio(VecD n, VecD d) {
       select(large, VecD(1.5707963267948966), select(middle, VecD(0.7853981633974483), VecD(0.0)));
   return base + atan_reduced(num / den);
 }
-TERCEL_INLINE VecF atan(VecF x) {
+TERCEL_SIMD VecF atan(VecF x) {
   const VecF y = in_double(min_or_second(VecF(0x1p100f), abs(x)),
                            [](VecD v) { return atan_ratio(v, VecD(1.0)); });
   return copysign(y, x);
 }
-TERCEL_INLINE VecF atan2(VecF y, VecF x) {
+TERCEL_SIMD VecF atan2(VecF y, VecF x) {
   const VecF angle = in_double(y, x, [](VecD v, VecD u) {
     const VecD n = abs(v), d = abs(u);
     const auto both_infinite = (n == VecD(INFINITY)) & (d == VecD(INFINITY));
@@ -361,7 +361,7 @@ TERCEL_INLINE VecF atan2(VecF y, VecF x) {
   return angle;
 }
 // (asin(x) / x - 1) / x^2 in z = x^2 <= 1/4, 2^-42
-TERCEL_INLINE VecD asin_reduced(VecD x) {
+TERCEL_SIMD VecD asin_reduced(VecD x) {
   static constexpr double c[] = {0.1666666666666218,   0.07500000003584559,  0.04464285243793872,
                                  0.030382182776212505, 0.022366065938884676, 0.01744149568549626,
                                  0.013187916136732687, 0.015675662527148217, -0.0029397929068793382,
@@ -370,7 +370,7 @@ TERCEL_INLINE VecD asin_reduced(VecD x) {
   return fma(x * z, poly(z, c), x);
 }
 // asin(a) for a > 1/2 as pi/2 - 2 asin(sqrt((1 - a) / 2))
-TERCEL_INLINE VecF asin(VecF x) {
+TERCEL_SIMD VecF asin(VecF x) {
   const VecF y = in_double(abs(x), [](VecD v) {
     const auto large = v > VecD(0.5);
     const VecD s = asin_reduced(select(large, sqrt((VecD(1.0) - v) * VecD(0.5)), v));
@@ -378,7 +378,7 @@ TERCEL_INLINE VecF asin(VecF x) {
   });
   return copysign(y, x);
 }
-TERCEL_INLINE VecF acos(VecF x) {
+TERCEL_SIMD VecF acos(VecF x) {
   return in_double(x, [](VecD v) {
     const VecD a = abs(v);
     const auto large = a > VecD(0.5);
@@ -403,7 +403,7 @@ TERCEL_INLINE Wide erfc_positive(Wide a) {
   return map(a, r,
              [](VecD v, VecD w) { return w * poly((v - VecD(3.0)) * w, c) * exp_f(-(v * v)); });
 }
-TERCEL_INLINE VecF erfc(VecF x) {
+TERCEL_SIMD VecF erfc(VecF x) {
   const Wide c =
       erfc_positive(map(widen(abs(x)), [](VecD v) { return min_or_second(VecD(10.3), v); }));
   return narrow(
@@ -411,7 +411,7 @@ TERCEL_INLINE VecF erfc(VecF x) {
 }
 // |x| < 1: x E(x^2), 2^-40; beyond: 1 - e^(-L(|x|)), L = -log(erfc) on [1, 3.95] to 2^-30 of the
 // result.
-TERCEL_INLINE VecF erf(VecF x) {
+TERCEL_SIMD VecF erf(VecF x) {
   const VecF y = in_double(abs(x), [](VecD v) {
     static constexpr double e[] = {
         1.1283791670946768,    -0.3761263888963531,     0.11283791308604582,
@@ -428,7 +428,7 @@ TERCEL_INLINE VecF erf(VecF x) {
   return copysign(y, x);
 }
 // erfcx(a) = r P((a - 3) r), r = 1 / (a + 3), a in [0, 10.3], in float32: 2^-22
-TERCEL_INLINE VecF erfcx_positive(VecF a) {
+TERCEL_SIMD VecF erfcx_positive(VecF a) {
   static constexpr float c[] = {1.07400691f,      -0.883394489f,    0.59022838f,     -0.310465944f,
                                 0.119528008f,     -0.0268406713f,   -0.00122206977f, 0.00308496267f,
                                 -0.000488118908f, -0.000333316784f, -2.56155597e-06f};
@@ -436,32 +436,32 @@ TERCEL_INLINE VecF erfcx_positive(VecF a) {
   return r * poly((a - VecF(3.0f)) * r, c);
 }
 // e^(-x^2 / 2): the square is carried exactly, in two parts
-TERCEL_INLINE VecF exp_half_square(VecF x) {
+TERCEL_SIMD VecF exp_half_square(VecF x) {
   const VecF square = x * x, low = fma(x, x, -square);
   const VecF e = exp(square * VecF(-0.5f));
   return fma(e, low * VecF(-0.5f), e);
 }
 // x / 2 erfc(-x / sqrt(2)): no cancellation in the left tail. Left of -14.5 the result is below
 // 1e-45.
-TERCEL_INLINE VecF gelu(VecF x) {
+TERCEL_SIMD VecF gelu(VecF x) {
   const VecF a = min_or_second(VecF(14.5f), abs(x));
   const VecF c = erfcx_positive(a * VecF(0.707106781f)) * exp_half_square(a);
   // To the right, x minus the mirrored tail: one rounding. `a` is finite where x is not.
   return fma(VecF(-0.5f) * a, c, select(x < VecF(0.0f), VecF(0.0f), x));
 }
 // x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-TERCEL_INLINE VecF gelu_tanh(VecF x) {
+TERCEL_SIMD VecF gelu_tanh(VecF x) {
   const Wide t = map(widen(x), [](VecD v) { return max_or_second(VecD(-20.0), v); });
   const Wide u = map(t, [](VecD v) {
     return v * fma(v * v, VecD(0.07135481627260025), VecD(1.5957691216057308));
   });
   return narrow(map(t, sigmoid_wide(u), [](VecD v, VecD s) { return v * s; }));
 }
-TERCEL_INLINE VecD gelu(VecD x) {
+TERCEL_SIMD VecD gelu(VecD x) {
   const VecD t = max_or_second(VecD(-40.0), x);
   return VecD(0.5) * t * by_lane(t * VecD(-0.7071067811865476), [](double v) { return ::erfc(v); });
 }
-TERCEL_INLINE VecD gelu_tanh(VecD x) {
+TERCEL_SIMD VecD gelu_tanh(VecD x) {
   const VecD t = max_or_second(VecD(-40.0), x);
   return t * sigmoid(t * fma(t * t, VecD(0.07135481627260025), VecD(1.5957691216057308)));
 }
@@ -508,7 +508,7 @@ TERCEL_INLINE double erfinv_scalar(double x) {
 // ------------------------------------------------------------------------------------------
 
 // |x|^y = 2^(y log2|x|) in double, then the sign and special cases of C99 pow.
-TERCEL_INLINE VecF pow(VecF base, VecF exponent) {
+TERCEL_SIMD VecF pow(VecF base, VecF exponent) {
   return in_double(base, exponent, [](VecD x, VecD y) {
     const VecD a = abs(x);
     const VecD magnitude = log_special(a, log_positive_d(a));
@@ -526,7 +526,7 @@ TERCEL_INLINE VecF pow(VecF base, VecF exponent) {
     return select(one, VecD(1.0), p);
   });
 }
-TERCEL_INLINE VecD pow(VecD x, VecD y) {
+TERCEL_SIMD VecD pow(VecD x, VecD y) {
   return by_lane(x, y, [](double a, double b) { return ::pow(a, b); });
 }
 
