@@ -35,7 +35,7 @@ struct Bases {
   int64_t x, index, other;
 };
 
-TERCEL_INLINE Bases outer_bases(const GatherArgs& a, int64_t o) {
+__attribute__((noinline)) Bases outer_bases(const GatherArgs& a, int64_t o) {
   Bases b{0, 0, 0};
   for (int d = a.outer.rank - 1; d >= 0; --d) {
     const int64_t i = o % a.outer.size[d];
@@ -134,11 +134,10 @@ TERCEL_INLINE void combine(T& dst, T v) {
   }
 }
 
-// Outer [o0, o1), columns [j0, j1), index values in [low, high).
-template <class T, Combine kOp>
-TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0, int64_t j1,
-                                int64_t low, int64_t high) {
-  const bool all = low == 0 && high == a.size;
+// Outer [o0, o1), columns [j0, j1), index values in [low, high), or all of them.
+template <class T, Combine kOp, bool kAll>
+__attribute__((noinline)) void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0,
+                                            int64_t j1, int64_t low = 0, int64_t high = 0) {
   for (int64_t o = o0; o < o1; ++o) {
     const Bases b = outer_bases(a, o);
     T* x = reinterpret_cast<T*>(a.x) + b.x;
@@ -147,7 +146,8 @@ TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int
     if (a.j_numel == 1) {
       for (int64_t k = 0; k < a.k_numel; ++k) {
         const int64_t i = index[k * a.index_k];
-        if (all || (i >= low && i < high)) combine<T, kOp>(x[i * a.x_stride], other[k * a.other_k]);
+        if (kAll || (i >= low && i < high))
+          combine<T, kOp>(x[i * a.x_stride], other[k * a.other_k]);
       }
       continue;
     }
@@ -156,7 +156,7 @@ TERCEL_INLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int
       const T* row = other + k * a.other_k;
       for (int64_t j = j0; j < j1; ++j) {
         const int64_t i = ix[j * a.index_j];
-        if (all || (i >= low && i < high))
+        if (kAll || (i >= low && i < high))
           combine<T, kOp>(x[j * a.x_column + i * a.x_stride], row[j * a.other_j]);
       }
     }
@@ -167,10 +167,10 @@ template <class T, Combine kOp>
 void scatter_typed(const GatherArgs& a) {
   const int64_t per_outer = a.k_numel * a.j_numel;
   const int64_t work = a.outer_numel * per_outer;
-  if (work < (1 << 14)) return scatter_part<T, kOp>(a, 0, a.outer_numel, 0, a.j_numel, 0, a.size);
+  if (work < (1 << 14)) return scatter_part<T, kOp, true>(a, 0, a.outer_numel, 0, a.j_numel);
   if (a.outer_numel >= 8) {
     parallel_for(a.outer_numel, (1 << 14) / (per_outer + 1) + 1, [&](int64_t begin, int64_t end) {
-      scatter_part<T, kOp>(a, begin, end, 0, a.j_numel, 0, a.size);
+      scatter_part<T, kOp, true>(a, begin, end, 0, a.j_numel);
     });
     return;
   }
@@ -179,12 +179,12 @@ void scatter_typed(const GatherArgs& a) {
   if (a.j_numel >= 32 * parts) {
     const int64_t piece = ((a.j_numel + parts - 1) / parts + 15) / 16 * 16;
     parallel_for(a.j_numel, piece, [&](int64_t begin, int64_t end) {
-      scatter_part<T, kOp>(a, 0, a.outer_numel, begin, end, 0, a.size);
+      scatter_part<T, kOp, true>(a, 0, a.outer_numel, begin, end);
     });
     return;
   }
   parallel_for(a.size, (a.size + parts - 1) / parts, [&](int64_t begin, int64_t end) {
-    scatter_part<T, kOp>(a, 0, a.outer_numel, 0, a.j_numel, begin, end);
+    scatter_part<T, kOp, false>(a, 0, a.outer_numel, 0, a.j_numel, begin, end);
   });
 }
 

@@ -123,19 +123,19 @@ TERCEL_INLINE T combined(T old, T v) {
   }
 }
 
-// Destinations with offset in [low, high), inner positions [i0, i1), outer positions [o0, o1).
-template <class T, bool kAdd>
-TERCEL_INLINE void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0, int64_t i1,
-                            int64_t low, int64_t high) {
+// Destinations with offset in [low, high), or all of them, inner positions [i0, i1), outer
+// positions [o0, o1).
+template <class T, bool kAdd, bool kAll>
+__attribute__((noinline)) void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0,
+                                        int64_t i1, int64_t low = 0, int64_t high = 0) {
   const bool flat = a.inner.rank == 0 || (a.inner.rank == 1 && a.inner.stride[0] == 1);
-  const bool all = low == 0 && high == a.limit;
   const T* dense = reinterpret_cast<const T*>(a.dense);
   for (int64_t o = o0; o < o1; ++o) {
     T* base = reinterpret_cast<T*>(a.x) + dims_offset(a.outer, o);
     const T* rows = dense + o * a.dense_outer;
     for (int64_t p = 0; p < a.n; ++p) {
       const int64_t offset = a.offset[p];
-      if (!all && (offset < low || offset >= high)) continue;
+      if (!kAll && (offset < low || offset >= high)) continue;
       T* dst = base + offset;
       const T* src = rows + p * a.dense_row;
       if (a.inner_numel == 1) {
@@ -157,11 +157,11 @@ template <class T, bool kAdd>
 void put_typed(const IndexArgs& a) {
   const int64_t work = a.outer_numel * a.n * a.inner_numel;
   if (work < (1 << 15)) {
-    put_part<T, kAdd>(a, 0, a.outer_numel, 0, a.inner_numel, 0, a.limit);
+    put_part<T, kAdd, true>(a, 0, a.outer_numel, 0, a.inner_numel);
   } else if (a.outer_numel >= 8) {
     const int64_t grain = (1 << 15) / (a.n * a.inner_numel + 1) + 1;
     parallel_for(a.outer_numel, grain, [&](int64_t begin, int64_t end) {
-      put_part<T, kAdd>(a, begin, end, 0, a.inner_numel, 0, a.limit);
+      put_part<T, kAdd, true>(a, begin, end, 0, a.inner_numel);
     });
   } else {
     const int threads = num_threads();
@@ -169,12 +169,12 @@ void put_typed(const IndexArgs& a) {
     if (a.inner_numel >= 64 * parts) {
       const int64_t piece = ((a.inner_numel + parts - 1) / parts + 15) / 16 * 16;
       parallel_for(a.inner_numel, piece, [&](int64_t begin, int64_t end) {
-        put_part<T, kAdd>(a, 0, a.outer_numel, begin, end, 0, a.limit);
+        put_part<T, kAdd, true>(a, 0, a.outer_numel, begin, end);
       });
     } else {
       const int64_t piece = (a.limit + parts - 1) / parts;
       parallel_for(a.limit, piece, [&](int64_t begin, int64_t end) {
-        put_part<T, kAdd>(a, 0, a.outer_numel, 0, a.inner_numel, begin, end);
+        put_part<T, kAdd, false>(a, 0, a.outer_numel, 0, a.inner_numel, begin, end);
       });
     }
   }

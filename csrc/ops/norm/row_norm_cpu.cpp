@@ -160,7 +160,7 @@ struct BwdPointers {
 
 // sum dy w and rstd * sum dy w (x - mean) of a row, over n
 template <class T, bool kRms>
-TERCEL_INLINE void row_means(const BwdPointers<T>& p, int64_t r, acc_t<T>* c1, acc_t<T>* c2) {
+TERCEL_OUTLINE void row_means(const BwdPointers<T>& p, int64_t r, acc_t<T>* c1, acc_t<T>* c2) {
   using A = acc_t<T>;
   using V = Vec<A>;
   const T *x = p.x + r * p.n, *dy = p.dy + r * p.n;
@@ -187,19 +187,21 @@ TERCEL_INLINE void row_means(const BwdPointers<T>& p, int64_t r, acc_t<T>* c1, a
   *c2 = static_cast<A>(s[1] * static_cast<double>(p.rstd[r]) / static_cast<double>(p.n));
 }
 
-// dx of rows [r, r + kRows), and their terms added to dw and db.
-template <class T, int kRows, bool kRms, bool kDx, bool kDw>
-TERCEL_INLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, acc_t<T>* db) {
+// dx of rows [r, r + kRows), unless null, and their terms added to dw and db, unless null. The two
+// tests cost nothing beside the memory traffic, their four combinations half the file.
+template <class T, int kRows, bool kRms>
+TERCEL_OUTLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, acc_t<T>* db) {
   using A = acc_t<T>;
   using V = Vec<A>;
-  A c1[kRows], c2[kRows];
-  if constexpr (kDx) {
+  A c1[kRows] = {}, c2[kRows] = {};
+  T* const dx = p.dx;
+  if (dx) {
     for (int g = 0; g < kRows; ++g) row_means<T, kRms>(p, r + g, &c1[g], &c2[g]);
   }
   for_vectors<V>(p.n, [&]<bool kFull>(int64_t i, int64_t m) {
-    V w(A(1)), aw, ab;
-    if constexpr (kDx) w = load<kFull, V>(p.w + i, m);
-    if constexpr (kDw) {
+    V w(A(1)), aw(A(0)), ab(A(0));
+    if (dx) w = load<kFull, V>(p.w + i, m);
+    if (dw) {
       aw = load<kFull, V>(dw + i, m);
       if constexpr (!kRms) ab = load<kFull, V>(db + i, m);
     }
@@ -210,24 +212,22 @@ TERCEL_INLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, ac
       V xhat = load<kFull, V>(p.x + at, m);
       if constexpr (!kRms) xhat = xhat - V(p.mean[r + g]);
       xhat = xhat * rstd;
-      if constexpr (kDx) {
+      if (dx) {
         V t = dy * w;
         if constexpr (!kRms) t = t - V(c1[g]);
-        store<kFull>(simd::fnma(xhat, V(c2[g]), t) * rstd, p.dx + at, m);
+        store<kFull>(simd::fnma(xhat, V(c2[g]), t) * rstd, dx + at, m);
       }
-      if constexpr (kDw) {
-        aw = fma(dy, xhat, aw);
-        if constexpr (!kRms) ab = ab + dy;
-      }
+      aw = fma(dy, xhat, aw);
+      if constexpr (!kRms) ab = ab + dy;
     }
-    if constexpr (kDw) {
+    if (dw) {
       store<kFull>(aw, dw + i, m);
       if constexpr (!kRms) store<kFull>(ab, db + i, m);
     }
   });
 }
 
-template <class T, bool kRms, bool kDx, bool kDw>
+template <class T, bool kRms>
 void bwd(const RowNormBwdArgs& a) {
   using A = acc_t<T>;
   const BwdPointers<T> p{static_cast<const T*>(a.x),
@@ -239,11 +239,12 @@ void bwd(const RowNormBwdArgs& a) {
                          a.n};
   const int64_t n = a.n, per = row_norm_block_rows(a.rows), blocks = row_norm_blocks(a.rows);
   A* partial = static_cast<A*>(a.workspace);
+  const bool wants_parameters = a.dw || a.db;
   const int64_t at_once = grain_for(n * per);
   parallel_for(blocks, at_once, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       A *dw = nullptr, *db = nullptr;
-      if constexpr (kDw) {
+      if (wants_parameters) {
         dw = partial + block * 2 * n;
         db = dw + n;
         for (int64_t i = 0; i < 2 * n; ++i) dw[i] = A(0);
@@ -252,55 +253,41 @@ void bwd(const RowNormBwdArgs& a) {
       const int64_t stop = r + per < a.rows ? r + per : a.rows;
       // Four rows share the loads and stores of the sums while they fit the cache together.
       if (n <= 16384) {
-        for (; r + 4 <= stop; r += 4) bwd_rows<T, 4, kRms, kDx, kDw>(p, r, dw, db);
+        for (; r + 4 <= stop; r += 4) bwd_rows<T, 4, kRms>(p, r, dw, db);
       }
-      for (; r < stop; ++r) bwd_rows<T, 1, kRms, kDx, kDw>(p, r, dw, db);
+      for (; r < stop; ++r) bwd_rows<T, 1, kRms>(p, r, dw, db);
     }
   });
-  if constexpr (kDw) {
-    using V = Vec<A>;
-    A *dw = static_cast<A*>(a.dw), *db = static_cast<A*>(a.db);
-    parallel_for(n, 1024, [&](int64_t begin, int64_t end) {
-      for (int which = 0; which < (kRms ? 1 : 2); ++which) {
-        A* out = which == 0 ? dw : db;
-        if (!out) continue;
-        for_vectors<V>(end - begin, [&]<bool kFull>(int64_t i, int64_t m) {
-          const A* q = partial + which * n + begin + i;
-          if constexpr (sizeof(A) == 4) {
-            VecD lo(0.0), hi(0.0);
-            for (int64_t k = 0; k < blocks; ++k) {
-              const V v = load<kFull, V>(q + k * 2 * n, m);
-              lo = lo + to_double_lo(v);
-              hi = hi + to_double_hi(v);
-            }
-            store<kFull>(simd::to_float(lo, hi), out + begin + i, m);
-          } else {
-            V s(A(0));
-            for (int64_t k = 0; k < blocks; ++k) s = s + load<kFull, V>(q + k * 2 * n, m);
-            store<kFull>(s, out + begin + i, m);
+  if (!wants_parameters) return;
+  using V = Vec<A>;
+  A *dw = static_cast<A*>(a.dw), *db = static_cast<A*>(a.db);
+  parallel_for(n, 1024, [&](int64_t begin, int64_t end) {
+    for (int which = 0; which < (kRms ? 1 : 2); ++which) {
+      A* out = which == 0 ? dw : db;
+      if (!out) continue;
+      for_vectors<V>(end - begin, [&]<bool kFull>(int64_t i, int64_t m) {
+        const A* q = partial + which * n + begin + i;
+        if constexpr (sizeof(A) == 4) {
+          VecD lo(0.0), hi(0.0);
+          for (int64_t k = 0; k < blocks; ++k) {
+            const V v = load<kFull, V>(q + k * 2 * n, m);
+            lo = lo + to_double_lo(v);
+            hi = hi + to_double_hi(v);
           }
-        });
-      }
-    });
-  }
-}
-
-template <class T, bool kRms>
-void bwd_variant(const RowNormBwdArgs& a) {
-  const bool wants_parameters = a.dw || a.db;
-  if (a.dx && wants_parameters) {
-    bwd<T, kRms, true, true>(a);
-  } else if (a.dx) {
-    bwd<T, kRms, true, false>(a);
-  } else if (wants_parameters) {
-    bwd<T, kRms, false, true>(a);
-  }
+          store<kFull>(simd::to_float(lo, hi), out + begin + i, m);
+        } else {
+          V s(A(0));
+          for (int64_t k = 0; k < blocks; ++k) s = s + load<kFull, V>(q + k * 2 * n, m);
+          store<kFull>(s, out + begin + i, m);
+        }
+      });
+    }
+  });
 }
 
 void row_norm_bwd(const RowNormBwdArgs& a) {
-  visit<TERCEL_FLOATS>(a.dtype, "layer_norm backward", [&]<class T>() {
-    a.mean ? bwd_variant<T, false>(a) : bwd_variant<T, true>(a);
-  });
+  visit<TERCEL_FLOATS>(a.dtype, "layer_norm backward",
+                       [&]<class T>() { a.mean ? bwd<T, false>(a) : bwd<T, true>(a); });
 }
 
 // ---- group norm backward

@@ -91,21 +91,35 @@ A row_block(const A* __restrict x, int64_t n) {
   return lane[0];
 }
 
+// What the loops over outputs and blocks need of an operation: they exist once per accumulation
+// type, these functions once per operation.
+template <class A>
+struct Operation {
+  A identity;
+  A (*combine)(A, A);
+  A (*row_block)(const A* __restrict x, int64_t n);
+  // acc[c] = combine(acc[c], tree over 1, 4 or 16 rows at column c)
+  void (*column_group)(int steps, A* acc, const A* const* rows, int64_t width);
+  void (*combine_arrays)(A* lo, const A* hi, int64_t n);
+};
+
 // Balanced tree over values in index order, fed one at a time (a binary counter of pending
 // subtrees).
-template <class Op, class A>
+template <class A>
 struct PairwiseStack {
+  const Operation<A>& op;
   A pending[64];
   int depth = 0;
   int64_t count = 0;
-  TERCEL_INLINE void push(A v) {
-    for (int64_t c = count++; c & 1; c >>= 1) v = combine_scalar<Op>(pending[--depth], v);
+  explicit PairwiseStack(const Operation<A>& operation) : op(operation) {}
+  void push(A v) {
+    for (int64_t c = count++; c & 1; c >>= 1) v = op.combine(pending[--depth], v);
     pending[depth++] = v;
   }
-  TERCEL_INLINE A result() {
-    if (depth == 0) return Op::template identity<A>;
+  A result() {
+    if (depth == 0) return op.identity;
     A v = pending[--depth];
-    while (depth > 0) v = combine_scalar<Op>(pending[--depth], v);
+    while (depth > 0) v = op.combine(pending[--depth], v);
     return v;
   }
 };
@@ -125,8 +139,9 @@ TERCEL_INLINE A finish(A v, const ReduceArgs& a) {
 }
 
 TERCEL_INLINE int64_t blocks_of(int64_t n) { return (n + kReduceBlock - 1) / kReduceBlock; }
-template <class Op, class A>
-void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
+
+template <class A>
+void reduce_rows(const ReduceArgs& a, const Loader<A>& loader, const Operation<A>& op) {
   const ReduceGeometry& g = a.g;
   const int64_t blocks = blocks_of(g.n);
   const StoreFn<A> store = store_fn<A>(a.out);
@@ -139,11 +154,11 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
       for (int64_t t = begin; t < end; ++t) {
         const int64_t o = t / blocks, first = (t - o * blocks) * kReduceBlock;
         const int64_t n = min64(kReduceBlock, g.n - first);
-        partial[t] = row_block<Op>(loader.load(loader.base(o), first, n, buf), n);
+        partial[t] = op.row_block(loader.load(loader.base(o), first, n, buf), n);
       }
     });
     for (int64_t o = 0; o < g.outputs; ++o) {
-      PairwiseStack<Op, A> stack;
+      PairwiseStack<A> stack(op);
       for (int64_t b = 0; b < blocks; ++b) stack.push(partial[o * blocks + b]);
       const A v = finish(stack.result(), a);
       store(y + o * out_size, &v, 1);
@@ -159,12 +174,12 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
         const int64_t base = loader.base(o + k);
         A v;
         if (blocks == 1) {
-          v = row_block<Op>(loader.load(base, 0, g.n, buf), g.n);
+          v = op.row_block(loader.load(base, 0, g.n, buf), g.n);
         } else {
-          PairwiseStack<Op, A> stack;
+          PairwiseStack<A> stack(op);
           for (int64_t first = 0; first < g.n; first += kReduceBlock) {
             const int64_t n = min64(kReduceBlock, g.n - first);
-            stack.push(row_block<Op>(loader.load(base, first, n, buf), n));
+            stack.push(op.row_block(loader.load(base, first, n, buf), n));
           }
           v = stack.result();
         }
@@ -176,37 +191,53 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader) {
   });
 }
 
-// acc[c] = combine(acc[c], tree over K rows at column c)
-template <class Op, int K, class A, class Load>
-TERCEL_INLINE VecOf<A> column_tree(const A* const* rows, int64_t c, Load load) {
+template <class Op, int K, class A>
+TERCEL_INLINE VecOf<A> column_tree(const A* const* rows, int64_t c) {
   if constexpr (K == 1) {
-    return Op::map(load(rows[0] + c));
+    return Op::map(VecOf<A>::load(rows[0] + c));
   } else if constexpr (K == 16) {
     VecOf<A> quarter[4];
     TERCEL_UNROLL_TREE
-    for (int q = 0; q < 4; ++q) quarter[q] = column_tree<Op, 4>(rows + 4 * q, c, load);
+    for (int q = 0; q < 4; ++q) quarter[q] = column_tree<Op, 4>(rows + 4 * q, c);
     return Op::combine(Op::combine(quarter[0], quarter[1]), Op::combine(quarter[2], quarter[3]));
   } else {
-    return Op::combine(column_tree<Op, K / 2>(rows, c, load),
-                       column_tree<Op, K / 2>(rows + K / 2, c, load));
+    return Op::combine(column_tree<Op, K / 2>(rows, c), column_tree<Op, K / 2>(rows + K / 2, c));
   }
 }
 template <class Op, int K, class A>
-void column_group(A* acc, const A* const* rows_in, int64_t width) {
+TERCEL_OUTLINE void column_vectors(A* acc, const A* const* rows_in, int64_t width) {
   using V = VecOf<A>;
   const A* rows[K];
   for (int s = 0; s < K; ++s) rows[s] = rows_in[s];
-  int64_t c = 0;
 #pragma GCC ivdep
-  for (; c + V::size <= width; c += V::size) {
-    const auto load = [](const A* p) TERCEL_LAMBDA_INLINE { return V::load(p); };
-    Op::combine(V::load(acc + c), column_tree<Op, K>(rows, c, load)).store(acc + c);
+  for (int64_t c = 0; c < width; c += V::size) {
+    Op::combine(V::load(acc + c), column_tree<Op, K>(rows, c)).store(acc + c);
   }
-  if (c < width) {
-    const int64_t rest = width - c;
-    const auto load = [rest](const A* p) TERCEL_LAMBDA_INLINE { return V::load_n(p, rest); };
-    Op::combine(V::load_n(acc + c, rest), column_tree<Op, K>(rows, c, load)).store_n(acc + c, rest);
+}
+template <class Op, int K, class A>
+void column_steps(A* acc, const A* const* rows, int64_t width) {
+  using V = VecOf<A>;
+  const int64_t whole = width / V::size * V::size, rest = width - whole;
+  if (whole > 0) column_vectors<Op, K>(acc, rows, whole);
+  if (rest > 0) {  // a vector of copies
+    alignas(64) A last[(K + 1) * V::size];
+    const A* copies[K];
+    for (int s = 0; s < K; ++s) {
+      V::load_n(rows[s] + whole, rest).store(last + s * V::size);
+      copies[s] = last + s * V::size;
+    }
+    A* sums = last + K * V::size;
+    V::load_n(acc + whole, rest).store(sums);
+    column_vectors<Op, K>(sums, copies, V::size);
+    V::load(sums).store_n(acc + whole, rest);
   }
+}
+
+template <class Op, class A>
+void column_group(int steps, A* acc, const A* const* rows, int64_t width) {
+  if (steps == 1) return column_steps<Op, 1>(acc, rows, width);
+  if (steps == 4) return column_steps<Op, 4>(acc, rows, width);
+  column_steps<Op, 16>(acc, rows, width);
 }
 
 template <class Op, class A>
@@ -215,7 +246,7 @@ void combine_arrays(A* lo, const A* hi, int64_t n) {
   struct Plain : Op {
     static TERCEL_INLINE VecOf<A> map(VecOf<A> v) { return v; }
   };
-  column_group<Plain, 1>(lo, row, n);
+  column_steps<Plain, 1>(lo, row, n);
 }
 
 // Results of one block of up to kReduceBlock rows for `width` <= kWidth columns, into
@@ -226,15 +257,15 @@ struct ColumnTile {
   alignas(64) A acc[kLanes * kWidth];
 };
 
-template <class Op, class A>
-void column_block(const Loader<A>& loader, int64_t base, int64_t first, int64_t rows, int64_t width,
-                  A* __restrict acc) {
+template <class A>
+void column_block(const Loader<A>& loader, const Operation<A>& op, int64_t base, int64_t first,
+                  int64_t rows, int64_t width, A* __restrict acc) {
   constexpr int kWidth = ColumnTile<A>::kWidth;
   alignas(64) A missing[kWidth];
   alignas(64) A converted[16 * 64];
   const int64_t lanes = min64(kLanes, rows);
-  for (int64_t i = 0; i < lanes * kWidth; ++i) acc[i] = Op::template identity<A>;
-  for (int64_t c = 0; c < width; ++c) missing[c] = Op::template identity<A>;
+  for (int64_t i = 0; i < lanes * kWidth; ++i) acc[i] = op.identity;
+  for (int64_t c = 0; c < width; ++c) missing[c] = op.identity;
   // Other dtypes are converted 64 columns at a time so that the converted rows stay in L1.
   const int64_t strip = loader.direct ? width : 64;
   int64_t offsets[kGroup];
@@ -258,18 +289,7 @@ void column_block(const Loader<A>& loader, int64_t base, int64_t first, int64_t 
             row[s] = converted + s * 64;
           }
         }
-        A* lane = acc + l * kWidth + c;
-        switch (steps) {
-          case 1:
-            column_group<Op, 1>(lane, row, n);
-            break;
-          case 4:
-            column_group<Op, 4>(lane, row, n);
-            break;
-          default:
-            column_group<Op, 16>(lane, row, n);
-            break;
-        }
+        op.column_group(steps, acc + l * kWidth + c, row, n);
       }
     }
   }
@@ -277,13 +297,13 @@ void column_block(const Loader<A>& loader, int64_t base, int64_t first, int64_t 
     for (int64_t l = 0; l < half && l + half < lanes; ++l) {
       A* __restrict lo = acc + l * kWidth;
       const A* __restrict hi = acc + (l + half) * kWidth;
-      combine_arrays<Op>(lo, hi, width);
+      op.combine_arrays(lo, hi, width);
     }
   }
 }
 
-template <class Op, class A>
-void reduce_columns(const ReduceArgs& a, const Loader<A>& loader) {
+template <class A>
+void reduce_columns(const ReduceArgs& a, const Loader<A>& loader, const Operation<A>& op) {
   constexpr int kWidth = ColumnTile<A>::kWidth;
   const ReduceGeometry& g = a.g;
   const int64_t inner = g.kept_size[g.kept - 1], outer = g.outputs / inner;
@@ -303,8 +323,8 @@ void reduce_columns(const ReduceArgs& a, const Loader<A>& loader) {
       const int64_t c = tile * width, n = min64(width, inner - c);
       if (n <= 0) continue;
       const int64_t first = b * kReduceBlock;
-      column_block<Op>(loader, loader.column_base(o) + c, first, min64(kReduceBlock, g.n - first),
-                       n, acc);
+      column_block(loader, op, loader.column_base(o) + c, first, min64(kReduceBlock, g.n - first),
+                   n, acc);
       if (blocks == 1) {
         for (int64_t i = 0; i < n; ++i) acc[i] = finish(acc[i], a);
         store(y + (o * inner + c) * out_size, acc, n);
@@ -321,7 +341,7 @@ void reduce_columns(const ReduceArgs& a, const Loader<A>& loader) {
                    for (int64_t b = 0; b + step < blocks; b += 2 * step) {
                      A* lo = partial + b * g.outputs;
                      const A* hi = partial + (b + step) * g.outputs;
-                     combine_arrays<Op>(lo + begin, hi + begin, end - begin);
+                     op.combine_arrays(lo + begin, hi + begin, end - begin);
                    }
                  }
                  for (int64_t i = begin; i < end; ++i) partial[i] = finish(partial[i], a);
@@ -330,54 +350,53 @@ void reduce_columns(const ReduceArgs& a, const Loader<A>& loader) {
 }
 
 template <class Op, class A>
-void reduce_op(const ReduceArgs& a) {
-  const Loader<A> loader(a.g, a.x, a.in, a.load == ReduceLoad::nonzero);
-  if (loader.columns()) {
-    reduce_columns<Op, A>(a, loader);
-  } else {
-    reduce_rows<Op, A>(a, loader);
-  }
-}
+constexpr Operation<A> kOperation = {Op::template identity<A>, combine_scalar<Op, A>,
+                                     row_block<Op, A>, column_group<Op, A>, combine_arrays<Op, A>};
 
 template <class A>
-void reduce_acc(const ReduceArgs& a) {
-  switch (a.op) {
-    case ReduceOp::sum:
-      return reduce_op<Sum, A>(a);
-    case ReduceOp::prod:
-      return reduce_op<Prod, A>(a);
-    case ReduceOp::max:
-      return reduce_op<Max, A>(a);
-    case ReduceOp::min:
-      return reduce_op<Min, A>(a);
-    default:
-      break;
-  }
+const Operation<A>& operation(ReduceOp op) {
   if constexpr (!std::is_same_v<A, int64_t>) {
-    switch (a.op) {
+    switch (op) {
       case ReduceOp::nansum:
-        return reduce_op<NanSum, A>(a);
+        return kOperation<NanSum, A>;
       case ReduceOp::abs_sum:
-        return reduce_op<AbsSum, A>(a);
+        return kOperation<AbsSum, A>;
       case ReduceOp::abs_max:
-        return reduce_op<AbsMax, A>(a);
+        return kOperation<AbsMax, A>;
       case ReduceOp::abs_min:
-        return reduce_op<AbsMin, A>(a);
+        return kOperation<AbsMin, A>;
       case ReduceOp::square_sum:
-        return reduce_op<SquareSum, A>(a);
+        return kOperation<SquareSum, A>;
       default:
         break;
     }
   }
+  switch (op) {
+    case ReduceOp::prod:
+      return kOperation<Prod, A>;
+    case ReduceOp::max:
+      return kOperation<Max, A>;
+    case ReduceOp::min:
+      return kOperation<Min, A>;
+    default:
+      return kOperation<Sum, A>;
+  }
+}
+
+template <class A>
+void reduce_as(const ReduceArgs& a) {
+  const Loader<A> loader(a.g, a.x, a.in, a.load == ReduceLoad::nonzero);
+  const Operation<A>& op = operation<A>(a.op);
+  loader.columns() ? reduce_columns(a, loader, op) : reduce_rows(a, loader, op);
 }
 
 void reduce(const ReduceArgs& a) {
   if (a.acc == DType::f32)
-    reduce_acc<float>(a);
+    reduce_as<float>(a);
   else if (a.acc == DType::f64)
-    reduce_acc<double>(a);
+    reduce_as<double>(a);
   else
-    reduce_acc<int64_t>(a);
+    reduce_as<int64_t>(a);
 }
 
 }  // namespace

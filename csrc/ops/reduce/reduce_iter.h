@@ -9,105 +9,40 @@
 #include "simd/vec.h"
 
 namespace tercel {
-namespace {
-
-template <class T>
-struct raw_type {
-  using type = T;
-};
-template <>
-struct raw_type<bool> {
-  using type = uint8_t;
-};  // a bool byte is read as stored
-
-// 16- and 8-bit floats: computed in float.
-template <class T>
-constexpr bool kIsNarrowFloat = sizeof(T) <= 2 && !std::is_integral_v<T>;
-
-template <class T, class A>
-TERCEL_INLINE A to_acc(typename raw_type<T>::type v) {
-  if constexpr (kIsNarrowFloat<T>) {
-    return static_cast<A>(static_cast<float>(v));
-  } else if constexpr (std::is_same_v<T, bool>) {
-    return static_cast<A>(v != 0);
-  } else {
-    return static_cast<A>(v);
-  }
-}
-
-template <class T, class A>
-void load_run(const void* src, int64_t stride, int64_t n, A* __restrict dst) {
-  using R = typename raw_type<T>::type;
-  const R* __restrict s = static_cast<const R*>(src);
-  if (stride == 1) {
-    int64_t i = 0;
-    if constexpr (kIsNarrowFloat<T> && std::is_same_v<A, float>) {
-      for (; i + simd::VecF::size <= n; i += simd::VecF::size)
-        simd::VecF::load(s + i).store(dst + i);
-    }
-    for (; i < n; ++i) dst[i] = to_acc<T, A>(s[i]);
-  } else {
-    for (int64_t i = 0; i < n; ++i) dst[i] = to_acc<T, A>(s[i * stride]);
-  }
-}
-
-template <class T, class A>
-void load_nonzero(const void* src, int64_t stride, int64_t n, A* __restrict dst) {
-  using R = typename raw_type<T>::type;
-  const R* __restrict s = static_cast<const R*>(src);
-  for (int64_t i = 0; i < n; ++i) {
-    if constexpr (kIsNarrowFloat<T>) {
-      dst[i] = static_cast<A>(static_cast<float>(s[i * stride]) != 0.0f);
-    } else {
-      dst[i] = static_cast<A>(s[i * stride] != 0);
-    }
-  }
-}
 
 template <class A>
 using LoadFn = void (*)(const void* src, int64_t stride, int64_t n, A* __restrict dst);
-
-// In the order of DType.
-#define TERCEL_LOAD_TABLE(fn, A)                                                                 \
-  {fn<double, A>, fn<float, A>,   fn<f16, A>,     fn<bf16, A>,    fn<f8e4m3, A>,  fn<f8e5m2, A>, \
-   fn<int8_t, A>, fn<uint8_t, A>, fn<int16_t, A>, fn<int32_t, A>, fn<int64_t, A>, fn<bool, A>}
-template <class A>
-LoadFn<A> load_fn(DType in, bool nonzero) {
-  static constexpr LoadFn<A> kValue[kNumDTypes] = TERCEL_LOAD_TABLE(load_run, A);
-  if constexpr (std::is_same_v<A, int64_t>) {
-    static constexpr LoadFn<A> kNonzero[kNumDTypes] = TERCEL_LOAD_TABLE(load_nonzero, A);
-    if (nonzero) return kNonzero[static_cast<int>(in)];
-  }
-  return kValue[static_cast<int>(in)];
-}
-
-template <class T, class A>
-void store_run(void* dst, const A* __restrict src, int64_t n) {
-  if constexpr (std::is_same_v<T, bool>) {
-    uint8_t* __restrict d = static_cast<uint8_t*>(dst);
-    for (int64_t i = 0; i < n; ++i) d[i] = src[i] != 0;
-  } else {
-    T* __restrict d = static_cast<T*>(dst);
-    int64_t i = 0;
-    if constexpr (kIsNarrowFloat<T> && std::is_same_v<A, float>) {
-      for (; i + simd::VecF::size <= n; i += simd::VecF::size)
-        simd::VecF::load(src + i).store(d + i);
-    }
-    for (; i < n; ++i) {
-      if constexpr (kIsNarrowFloat<T>) {
-        d[i] = T(static_cast<float>(src[i]));
-      } else {
-        d[i] = static_cast<T>(src[i]);
-      }
-    }
-  }
-}
 template <class A>
 using StoreFn = void (*)(void* dst, const A* __restrict src, int64_t n);
+
+// Conversions between any dtype and the accumulation type, by the dtype's number.
 template <class A>
-StoreFn<A> store_fn(DType out) {
-  static constexpr StoreFn<A> kStore[kNumDTypes] = TERCEL_LOAD_TABLE(store_run, A);
-  return kStore[static_cast<int>(out)];
+struct ReduceConversions {
+  LoadFn<A> load[kNumDTypes];
+  LoadFn<A> nonzero[kNumDTypes];  // 0 or 1; for int64 only
+  StoreFn<A> store[kNumDTypes];
+};
+
+namespace TERCEL_LEVEL {  // reduce_convert_cpu.cpp
+extern const ReduceConversions<float> reduce_conversions_f32;
+extern const ReduceConversions<double> reduce_conversions_f64;
+extern const ReduceConversions<int64_t> reduce_conversions_i64;
+}  // namespace TERCEL_LEVEL
+namespace {
+
+template <class A>
+TERCEL_INLINE const ReduceConversions<A>& conversions() {
+  if constexpr (std::is_same_v<A, float>) return TERCEL_LEVEL::reduce_conversions_f32;
+  if constexpr (std::is_same_v<A, double>) return TERCEL_LEVEL::reduce_conversions_f64;
+  if constexpr (std::is_same_v<A, int64_t>) return TERCEL_LEVEL::reduce_conversions_i64;
+}
+template <class A>
+TERCEL_INLINE StoreFn<A> store_fn(DType out) {
+  return conversions<A>().store[static_cast<int>(out)];
+}
+template <class A>
+TERCEL_INLINE LoadFn<A> load_fn(DType in, bool nonzero) {
+  return (nonzero ? conversions<A>().nonzero : conversions<A>().load)[static_cast<int>(in)];
 }
 
 // An int64 with the interface of Vec, so that one kernel text serves floats and integers; the loops
