@@ -98,29 +98,46 @@ void pack_b(const Int8PackBArgs& g) {
   }
 }
 
+// Lines of four k as two int16 pairs (k0, k2), (k1, k3) per row: the order of
+// gemm_int8_ukr_avx2.cpp.
 template <class S>
-void widen_a(const Int8PackAArgs& g) {
-  // Lines of four k as two int16 pairs (k0, k2), (k1, k3) per row: the order of
-  // gemm_int8_ukr_avx2.cpp.
+TERCEL_OUTLINE void widen_row_tail(const S* src, int64_t ks, int64_t K, int64_t l, int64_t step,
+                                   int16_t* dst) {
   constexpr int kOrder[4] = {0, 2, 1, 3};
-  const int64_t lines = (g.K + 3) / 4, panels = (g.rows + g.mr - 1) / g.mr;
-  int16_t* dst = static_cast<int16_t*>(g.dst);
-  for (int64_t p = 0; p < panels; ++p) {
-    for (int64_t l = 0; l < lines; ++l) {
-      for (int i = 0; i < g.mr; ++i, dst += 4) {
-        const int64_t r = p * g.mr + i;
-        const S* src = static_cast<const S*>(g.a) + r * g.row_stride + l * 4 * g.k_stride;
-        for (int t = 0; t < 4; ++t) {
-          dst[t] = r < g.rows && l * 4 + kOrder[t] < g.K ? src[kOrder[t] * g.k_stride] : int16_t(0);
-        }
-      }
+  for (; l * 4 < K; ++l) {
+    for (int t = 0; t < 4; ++t) {
+      const int64_t k = l * 4 + kOrder[t];
+      dst[l * step + t] = k < K ? src[k * ks] : int16_t(0);
     }
+  }
+}
+template <class S>
+TERCEL_OUTLINE void widen_a(const Int8PackAArgs& g) {
+  typedef S Four __attribute__((vector_size(4)));
+  typedef int16_t Wide __attribute__((vector_size(8)));
+  const int64_t lines = (g.K + 3) / 4, full = g.k_stride == 1 ? g.K / 4 : 0;
+  const int64_t panels = (g.rows + g.mr - 1) / g.mr, step = int64_t{4} * g.mr;
+  for (int64_t r = 0; r < panels * g.mr; ++r) {
+    int16_t* dst = static_cast<int16_t*>(g.dst) + r / g.mr * lines * step + r % g.mr * 4;
+    if (r >= g.rows) {
+      for (int64_t l = 0; l < lines; ++l) __builtin_memset(dst + l * step, 0, 8);
+      continue;
+    }
+    const S* src = static_cast<const S*>(g.a) + r * g.row_stride;
+    for (int64_t l = 0; l < full; ++l) {
+      Four v;
+      __builtin_memcpy(&v, src + l * 4, 4);
+      Wide w = __builtin_convertvector(v, Wide);
+      w = __builtin_shuffle(w, Wide{0, 2, 1, 3});
+      __builtin_memcpy(dst + l * step, &w, 8);
+    }
+    widen_row_tail(src, g.k_stride, g.K, full, step, dst);
   }
 }
 
 // Groups [q0, q1) of one row, element by element: other strides, the end of k.
-void pack_row_tail(const Int8PackAArgs& g, const uint8_t* src, int64_t q0, int64_t q1,
-                   uint8_t* out) {
+TERCEL_OUTLINE void pack_row_tail(const Int8PackAArgs& g, const uint8_t* src, int64_t q0,
+                                  int64_t q1, uint8_t* out) {
   const int64_t group = g.group, step = g.mr * group, K = g.K, ks = g.k_stride;
   const uint8_t flip = g.flip;
   for (int64_t q = q0; q < q1; ++q) {
