@@ -3,25 +3,38 @@
 
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/gemm_skinny.h"
+#include "simd/vec.h"
 
 namespace tercel {
 namespace {
 
+template <class V>
+TERCEL_INLINE V dot_fma(const V& a, const V& b, const V& c) {
+#if defined(__FMA__) || defined(__aarch64__)
+  return fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 // Sum of one block: element i goes to lane i % 64, lanes are added in a fixed tree.
 template <class S, class T>
 TERCEL_INLINE T dot_block(const S* a, int64_t a_stride, const S* b, int64_t b_stride, int64_t n) {
-  constexpr int kLanes = 64;
-  T lane[kLanes];
-  for (int i = 0; i < kLanes; ++i) lane[i] = T(0);
+  using V = simd::Vec<T>;
+  constexpr int kLanes = 64, kVectors = kLanes / V::size;
+  V acc[kVectors];
+  for (int i = 0; i < kVectors; ++i) acc[i] = V(T(0));
   int64_t k = 0;
   if (a_stride == 1 && b_stride == 1) {
     for (; k + kLanes <= n; k += kLanes) {
-#pragma GCC unroll 64
-      for (int i = 0; i < kLanes; ++i) {
-        lane[i] = skinny_fma<T>(static_cast<T>(a[k + i]), static_cast<T>(b[k + i]), lane[i]);
+#pragma GCC unroll 8
+      for (int i = 0; i < kVectors; ++i) {
+        acc[i] = dot_fma(V::load(a + k + i * V::size), V::load(b + k + i * V::size), acc[i]);
       }
     }
   }
+  T lane[kLanes];
+  for (int i = 0; i < kVectors; ++i) acc[i].store(lane + i * V::size);
   for (; k < n; ++k) {
     T& sum = lane[k % kLanes];
     sum = skinny_fma<T>(static_cast<T>(a[k * a_stride]), static_cast<T>(b[k * b_stride]), sum);

@@ -10,6 +10,7 @@
 
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/load_simd.h"
+#include "simd/vec.h"
 
 namespace tercel {
 namespace {
@@ -65,6 +66,49 @@ TERCEL_INLINE R times(const R& a, const R& b) {
 }
 #endif
 
+// A copy of L rows of one block of k, of which only `rows` exist, the others are zero. Its rows lie
+// a line more than a power of two apart.
+template <class S>
+inline constexpr int64_t kCopyStride = kGemmKBlock + 64 / sizeof(S);
+template <class S>
+TERCEL_OUTLINE void copy_rows(const S* w, int64_t stride, int rows, int64_t count, S* out) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(S);
+  for (int i = 0; i < TransposeTraits<acc_t<S>>::kLanes; ++i, out += kCopyStride<S>) {
+    if (i < rows) {
+      __builtin_memcpy(static_cast<void*>(out), w + i * stride, bytes);
+    } else {
+      __builtin_memset(static_cast<void*>(out), 0, bytes);
+    }
+  }
+}
+
+// Block scales of the columns [n0, n0 + lanes) from k on.
+TERCEL_OUTLINE void load_factors(const SkinnyArgs& g, int64_t n0, int lanes, int64_t k,
+                                 float* factor) {
+  const GemmBlockScale& s = g.scale;
+  for (int i = 0; i < lanes; ++i) {
+    factor[i] = s.data[(g.row0 + n0 + i) / s.row_block * s.row_stride + k / s.k_block * s.k_stride];
+  }
+}
+
+// The last `cols` < L of k, for `rows` rows of x; the sums pass through memory.
+template <class S, class T, class Reg>
+TERCEL_OUTLINE void skinny_tail(const SkinnyArgs& g, const T* x, const S* w, const T* factor,
+                                int lanes, int cols, int rows, Reg* sum) {
+  Reg t[TransposeTraits<T>::kLanes];
+  transpose_part(w, g.w_ns, lanes, cols, t);
+  if constexpr (sizeof(T) == 4) {
+    if (g.scale.data) {
+      for (int j = 0; j < cols; ++j) t[j] = times(t[j], load_lanes(factor));
+    }
+  }
+  for (int m = 0; m < rows; ++m) {
+    Reg s = sum[m];
+    for (int j = 0; j < cols; ++j) s = mul_add(x[m * g.x_rs + j * g.x_ks], t[j], s);
+    sum[m] = s;
+  }
+}
+
 // Columns [n0, n0 + lanes) with w_ks == 1 and ROWS rows of x.
 template <class S, int ROWS>
 struct SkinnySquare {
@@ -80,45 +124,64 @@ struct SkinnySquare {
   const T* x;
   const S* w;
   int64_t n0;
-  int lanes;   // L, or fewer at the end
-  bool first;  // of the row groups: it brings w into the caches
+  int lanes;        // L, or N < L
+  bool first;       // of the row groups: it brings w into the caches
+  int64_t k_block;  // 0: no block scales
+  T* factor;        // the block scales of the columns
+  S* rows;          // lanes < L: room for copy_rows
+  const S* from;    // row n0 of w or the copy; k counts from from_k
+  int64_t from_k, stride;
   Reg total[ROWS], sum[ROWS];
-  alignas(64) T factor[L];  // block scales of the columns
 
-  TERCEL_INLINE void step(int64_t k, int cols) {
-    if (first && lanes == L && k % kLine == 0) {
-      for (int i = 0; i < L; ++i) __builtin_prefetch(w + i * g.w_ns + k + kAhead);
-    }
-    Reg t[L];
-    if (cols == L && lanes == L) {
-      transpose(w + k, g.w_ns, t);
-    } else {
-      transpose_part(w + k, g.w_ns, lanes, cols, t);
-    }
+  TERCEL_INLINE void scale_from(int64_t k) {
     if constexpr (sizeof(T) == 4) {
-      const GemmBlockScale& s = g.scale;
-      if (s.data) {
-        if (k % s.k_block == 0) {
-          for (int i = 0; i < lanes; ++i) {
-            factor[i] =
-                s.data[(g.row0 + n0 + i) / s.row_block * s.row_stride + k / s.k_block * s.k_stride];
-          }
-        }
-        for (int j = 0; j < cols; ++j) t[j] = times(t[j], load_lanes(factor));
-      }
-    }
-#pragma GCC unroll 16
-    for (int m = 0; m < ROWS; ++m) {
-      const T* xm = x + m * g.x_rs + k * g.x_ks;
-      if (cols == L) {
-#pragma GCC unroll 16
-        for (int j = 0; j < L; ++j) sum[m] = mul_add(xm[j * g.x_ks], t[j], sum[m]);
-      } else {
-        for (int j = 0; j < cols; ++j) sum[m] = mul_add(xm[j * g.x_ks], t[j], sum[m]);
-      }
+      if (k_block && k % k_block == 0) load_factors(g, n0, lanes, k, factor);
     }
   }
-  TERCEL_INLINE void begin_block() {
+  TERCEL_INLINE void step(int64_t k) {
+    // Fresh in each step: the addresses of all its elements would fill the stack.
+    int64_t w_ns = stride, x_rs = g.x_rs, x_ks = g.x_ks;
+    asm("" : "+r"(w_ns), "+r"(x_rs), "+r"(x_ks));
+    const S* p = from + (k - from_k);
+    if (first && lanes == L && k % kLine == 0) {
+      for (int i = 0; i < L; ++i) __builtin_prefetch(p + i * w_ns + kAhead);
+    }
+    Reg t[L];
+    transpose(p, w_ns, t);
+    scale_from(k);
+    if constexpr (sizeof(T) == 4) {
+      if (k_block) {
+#pragma GCC unroll 16
+        for (int j = 0; j < L; ++j) t[j] = times(t[j], load_lanes(factor));
+      }
+    }
+    const T* xk = x + k * x_ks;
+#pragma GCC unroll 16
+    for (int j = 0; j < L; ++j, xk += x_ks) {
+#pragma GCC unroll 16
+      for (int m = 0; m < ROWS; ++m) sum[m] = mul_add(xk[m * x_rs], t[j], sum[m]);
+    }
+  }
+  TERCEL_INLINE void tail(int64_t k, int cols) {
+    scale_from(k);
+    Reg part[ROWS];
+#pragma GCC unroll 16
+    for (int m = 0; m < ROWS; ++m) part[m] = sum[m];
+    int rows = ROWS;
+    asm("" : "+r"(rows));  // one copy for every ROWS
+    skinny_tail(g, x + k * g.x_ks, w + k, factor, lanes, cols, rows, part);
+#pragma GCC unroll 16
+    for (int m = 0; m < ROWS; ++m) sum[m] = part[m];
+  }
+  TERCEL_INLINE void begin_block(int64_t k0, int64_t count) {
+    from = w + k0;
+    from_k = k0;
+    stride = g.w_ns;
+    if (lanes < L) {
+      copy_rows(from, stride, lanes, count, rows);
+      from = rows;
+      stride = kCopyStride<S>;
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < ROWS; ++m) sum[m] = Reg{};
   }
@@ -143,23 +206,39 @@ void skinny_squares(const SkinnyArgs& g, int64_t m0, int64_t n0) {
   constexpr int L = Square::L;
   const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
   const S* w = static_cast<const S*>(g.w);
-  const auto at = [&](int64_t n) {
-    const int lanes = g.N - n < L ? static_cast<int>(g.N - n) : L;
-    return Square{g, x, w + n * g.w_ns, n, lanes, m0 == 0, {}, {}, {}};
+  alignas(64) T factors[SQUARES * L];
+  alignas(64) S rows[SQUARES > 1 ? 1 : L * kCopyStride<S>];
+  const auto at = [&](int64_t n, T* factor) __attribute__((always_inline)) {
+    const int lanes = SQUARES == 1 && g.N < L ? static_cast<int>(g.N) : L;
+    return Square{g,
+                  x,
+                  w + n * g.w_ns,
+                  n,
+                  lanes,
+                  m0 == 0,
+                  g.scale.data ? g.scale.k_block : 0,
+                  factor,
+                  rows,
+                  w,
+                  0,
+                  0,
+                  {},
+                  {}};
   };
-  Square a = at(n0), b = at(SQUARES > 1 ? n0 + L : n0);
+  Square a = at(n0, factors);
+  Square b = SQUARES > 1 ? at(n0 + L, factors + (SQUARES - 1) * L) : a;
   for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
     const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-    a.begin_block();
-    if (SQUARES > 1) b.begin_block();
+    a.begin_block(k0, k1 - k0);
+    if (SQUARES > 1) b.begin_block(k0, k1 - k0);
     int64_t k = k0;
     for (; k + L <= k1; k += L) {
-      a.step(k, L);
-      if (SQUARES > 1) b.step(k, L);
+      a.step(k);
+      if (SQUARES > 1) b.step(k);
     }
     if (k < k1) {
-      a.step(k, static_cast<int>(k1 - k));
-      if (SQUARES > 1) b.step(k, static_cast<int>(k1 - k));
+      a.tail(k, static_cast<int>(k1 - k));
+      if (SQUARES > 1) b.tail(k, static_cast<int>(k1 - k));
     }
     a.end_block(k0 == 0);
     if (SQUARES > 1) b.end_block(k0 == 0);
@@ -182,10 +261,12 @@ void skinny_transposed(const SkinnyArgs& g) {
     if (m < g.M) skinny_squares<S, 1, 2>(g, m, n);
   }
   for (; n < g.N; n += L) {
+    // The last group overlaps the one before it, where there is one.
+    const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
     int64_t m = 0;
-    for (; m + 4 <= g.M; m += 4) skinny_squares<S, 4, 1>(g, m, n);
-    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 1>(g, m, n);
-    if (m < g.M) skinny_squares<S, 1, 1>(g, m, n);
+    for (; m + 4 <= g.M; m += 4) skinny_squares<S, 4, 1>(g, m, at);
+    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 1>(g, m, at);
+    if (m < g.M) skinny_squares<S, 1, 1>(g, m, at);
   }
 }
 
