@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/cpu_isa.h"
 #include "core/launch.h"
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "core/strided.h"
 #include "ops/copy/copy.h"
 
@@ -264,8 +264,7 @@ void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tenso
   }
   run.chunk = std::min(kChunk, kChunkBytes / widest);
   const int64_t out_bytes = loop.numel * itemsizes[0];
-  run.stream =
-      run.plan[0].linear && loop.strides[0][0] == itemsizes[0] && out_bytes > cache_sizes().l3 / 2;
+  run.stream = run.plan[0].linear && loop.strides[0][0] == itemsizes[0] && streams(out_bytes);
   for (int k = 1; k <= run.inputs; ++k) run.stream &= run.plan[k].data != run.plan[0].data;
   launch(run_all, run, loop.numel * (call.cost + 100 * run.inputs) / 1000);
 }

@@ -2,9 +2,9 @@
 // engine.
 #include <algorithm>
 
-#include "core/cpu_isa.h"
 #include "core/launch.h"
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "core/strided.h"
 #include "cuda/runtime.h"
 #include "ops/copy/copy.h"
@@ -15,8 +15,6 @@ namespace {
 
 constexpr int64_t kTileRows = 512, kTileCols = 64;  // work unit of a transpose
 constexpr int64_t kCopyGrain = 1 << 20;             // bytes
-
-bool streams(int64_t out_bytes) { return out_bytes > cache_sizes().l3 / 2; }
 
 struct BytesArgs {
   char* dst;
@@ -45,7 +43,7 @@ void copy_transposed(const TransposeArgs& a) {
                 row_blocks = (rows + kTileRows - 1) / kTileRows;
   const int64_t itemsize = int64_t{1} << a.log2_size;
   const int64_t batch = loop.numel / (cols * rows);
-  const bool stream = streams(loop.numel * itemsize);
+  const bool stream = exceeds_caches(loop.numel * itemsize);  // its lines are apart
   const TransposeFn transpose = move_kernels().transpose[a.log2_size];
   const int64_t unit = std::min(cols, kTileCols) * std::min(rows, kTileRows) * itemsize;
   parallel_for(batch * row_blocks * col_blocks, std::max<int64_t>(1, (256 << 10) / unit),
