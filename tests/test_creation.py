@@ -100,7 +100,14 @@ def test_windows():
     assert np.allclose(tercel.hamming_window(9, False).numpy(), np.hamming(9), atol=1e-7)
 
 
+def test_arange_over_all_of_int64():
+    low, step = -(2**63), 2**62
+    assert tercel.arange(low, 2**63 - 1, step).tolist() == [low + k * step for k in range(4)]
+
+
 def test_vander():
+    with pytest.raises(OverflowError):  # at once, not column by column
+        tercel.vander(tercel.tensor([1, 2]), 2**62)
     x = tercel.tensor([1.0, 2.0, 3.0])
     assert np.array_equal(tercel.vander(x, 4).numpy(), np.vander([1.0, 2, 3], 4).astype(np.float32))
     assert np.array_equal(

@@ -351,3 +351,28 @@ def test_inplace_saves_what_backward_needs():
     c *= b
     c.backward(tercel.ones_like(c))
     assert a.grad.item() == 3.0 and b.grad.item() == 2.0
+
+
+def test_integer_parameters_out_of_range():
+    """Bounds saturate, factors wrap as integer arithmetic does, at 64 bits too."""
+    for dtype in (tercel.int8, tercel.uint8, tercel.int16, tercel.int32, tercel.int64):
+        name = str(dtype).split(".")[-1]
+        v = np.array([np.iinfo(name).min, 0, 7, np.iinfo(name).max], name)
+        x = tercel.tensor(v)
+        for bound in (1e300, math.inf, 2.0**63):
+            same = tercel.nn.functional.hardtanh(x, -bound, bound)
+            assert same.dtype == dtype and same.tolist() == v.tolist()
+        assert (
+            tercel.nn.functional.hardtanh(x, -math.inf, 5.5).tolist() == np.minimum(v, 5).tolist()
+        )
+        for factor in (2**63 - 1, -(2**63), 2**53 + 1, 2**40 + 3, 2**31, -(2**31), 3):
+            with np.errstate(over="ignore"):
+                scaled = (v.astype(np.int64) * np.int64(factor)).astype(name)
+            for got, want in (
+                (tercel.add(x, x, alpha=factor), v + scaled),
+                (tercel.sub(x, x, alpha=factor), v - scaled),
+                (x.clone().sub_(x, alpha=factor), v - scaled),
+                (tercel.addcmul(x, x, tercel.ones_like(x), value=factor), v + scaled),
+                (x.clone().addcmul_(x, tercel.ones_like(x), value=factor), v + scaled),
+            ):
+                assert got.dtype == dtype and got.tolist() == want.tolist(), (name, factor)

@@ -70,7 +70,7 @@ Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype)
     args.n = integer_count(args.istart, to_exact_int(end, "arange", "end"), args.istep);
     if (is_int(t) && args.n > 0) {
       check_fits(Scalar(args.istart), t, "arange");
-      check_fits(Scalar(args.istart + (args.n - 1) * args.istep), t, "arange");
+      check_fits(Scalar(range_element(args, args.n - 1)), t, "arange");
     }
   } else {
     const double count = std::ceil((e - s) / d);
@@ -128,6 +128,7 @@ Tensor vander(const Tensor& x, int64_t n, bool increasing) {
   TERCEL_CHECK(x.dim() == 1, Shape, "vander: x must have 1 dimension, got shape ", x.shape());
   if (n < 0) n = x.size(0);
   const DType t = is_float(x.dtype()) ? x.dtype() : DType::i64;
+  (void)empty({x.size(0), n}, t);  // what does not fit fails before its columns are made
   const Tensor column = unsqueeze(to(x, t), 1);
   TensorList columns;
   Tensor power = ones({x.size(0), 1}, t);

@@ -45,6 +45,11 @@ struct RangeArgs {
   int64_t istart, istep;
   double start, end, step;
 };
+// istart + i istep: the element fits, the product need not.
+TERCEL_INLINE int64_t range_element(const RangeArgs& a, int64_t i) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a.istart) +
+                              static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
+}
 
 struct CreationKernels {
   void (*range)(const RangeArgs&);

@@ -22,9 +22,9 @@ void range_typed(const RangeArgs& a) {
     if (a.integer) {
       for (int64_t i = begin; i < end; ++i) {
         if constexpr (std::is_integral_v<T>) {
-          out[i] = static_cast<T>(a.istart + i * a.istep);
+          out[i] = static_cast<T>(range_element(a, i));
         } else {
-          out[i] = from_double<T>(static_cast<double>(a.istart + i * a.istep));
+          out[i] = from_double<T>(static_cast<double>(range_element(a, i)));
         }
       }
       return;

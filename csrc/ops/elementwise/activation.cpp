@@ -3,6 +3,7 @@
 #include "ops/elementwise/activation.h"
 
 #include <cmath>
+#include <limits>
 
 #include "ops/copy/copy.h"
 #include "ops/elementwise/activation_rules.h"
@@ -135,8 +136,17 @@ Tensor hardtanh(const Tensor& x, double min_val, double max_val) {
   TERCEL_CHECK(min_val <= max_val, Value, "hardtanh: min_val must not exceed max_val, got ",
                min_val, " and ", max_val);
   if (is_int(x.dtype())) {
-    return clamp(x, wrap_number(Scalar(static_cast<int64_t>(min_val))),
-                 wrap_number(Scalar(static_cast<int64_t>(max_val))));
+    const auto bound = [&x](double v) {  // truncated, and limited to what the dtype holds
+      int64_t n = 0;
+      visit<TERCEL_INTS>(x.dtype(), "hardtanh", [&]<class T>() {
+        constexpr T low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+        n = v <= static_cast<double>(low)    ? low
+            : v >= static_cast<double>(high) ? high
+                                             : static_cast<int64_t>(v);
+      });
+      return wrap_number(Scalar(n));
+    };
+    return clamp(x, bound(min_val), bound(max_val));
   }
   const ParamList p = {min_val, max_val};
   return unary(kHardtanh, x, p);

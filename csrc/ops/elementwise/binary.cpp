@@ -193,6 +193,17 @@ TERCEL_BINARY(bitwise_left_shift, kShiftLeft)
 TERCEL_BINARY(bitwise_right_shift, kShiftRight)
 #undef TERCEL_BINARY
 
+// -2^31 is left out, because sub negates it.
+double scale_param(const Scalar& v, DType result) {
+  if (is_float(result) || v.is_float() || result == DType::i64) return v.to_double();
+  return static_cast<double>(static_cast<int32_t>(v.to_int()));
+}
+bool scale_param_holds(const Scalar& v, DType result) {
+  if (is_float(result) || v.is_float()) return true;
+  const int64_t n = v.to_int();
+  if (result == DType::i64) return n >= -(int64_t{1} << 53) && n <= int64_t{1} << 53;
+  return static_cast<int32_t>(n) != INT32_MIN;
+}
 Tensor add_scaled(const BinaryRule& plain, double sign, const Tensor& a, const Tensor& b,
                   const Scalar& alpha, const Tensor* out) {
   if (is_one(alpha)) return binary(plain, a, b, kNoParams, out);
@@ -200,15 +211,19 @@ Tensor add_scaled(const BinaryRule& plain, double sign, const Tensor& a, const T
   check_alpha(plain.name, t, alpha);
   if (plain.domain == Domain::numeric && is_bool(t))
     fail_dtype(plain.name, t, kFloatMask | kIntMask);
+  if (!scale_param_holds(alpha, t))
+    return binary(plain, a, mul(to(b, t), wrap_number(alpha)), kNoParams, out);
   ParamList p{};
-  return binary(kAddScaled, a, b, one_param(p, sign * alpha.to_double()), out);
+  return binary(kAddScaled, a, b, one_param(p, sign * scale_param(alpha, t)), out);
 }
 Tensor& add_scaled_(const BinaryRule& plain, double sign, Tensor& a, const Tensor& b,
                     const Scalar& alpha) {
   if (is_one(alpha)) return binary_(plain, a, b);
-  check_alpha(plain.name, result_type({&a, &b}), alpha);
+  const DType t = result_type({&a, &b});
+  check_alpha(plain.name, t, alpha);
+  if (!scale_param_holds(alpha, t)) return binary_(plain, a, mul(to(b, t), wrap_number(alpha)));
   ParamList p{};
-  return binary_(kAddScaled, a, b, one_param(p, sign * alpha.to_double()));
+  return binary_(kAddScaled, a, b, one_param(p, sign * scale_param(alpha, t)));
 }
 Tensor add(const Tensor& a, const Tensor& b, const Scalar& alpha) {
   return add_scaled(kAdd, 1, a, b, alpha);

@@ -20,6 +20,10 @@ Tensor add_scaled(const BinaryRule& plain, double sign, const Tensor& a, const T
                   const Scalar& alpha, const Tensor* out = nullptr);
 Tensor& add_scaled_(const BinaryRule& plain, double sign, Tensor& a, const Tensor& b,
                     const Scalar& alpha);
+// Kernels take alpha and value as doubles: of an integer for int32 arithmetic the low bits, for
+// int64 what a double holds.
+double scale_param(const Scalar& v, DType result);
+bool scale_param_holds(const Scalar& v, DType result);
 void check_integer_power(const Tensor& a, const Tensor& b);
 
 }  // namespace tercel

@@ -178,7 +178,7 @@ struct ValueParam {
   ValueParam(const char* op, DType result, const Scalar& value) {
     TERCEL_CHECK(is_float(result) || !value.is_float(), Runtime, op,
                  ": value must be an integer for integer tensors");
-    p[0] = value.to_double();
+    p[0] = scale_param(value, result);
   }
 };
 
@@ -259,6 +259,8 @@ Tensor& lerp_(Tensor& a, const Tensor& b, const Tensor& w) {
 Tensor addcmul_out(const Tensor& x, const Tensor& a, const Tensor& b, const Scalar& value,
                    const Tensor* out) {
   const TernarySpec s = addcmul_spec(x, a, b);
+  if (!scale_param_holds(value, s.result))
+    return addcmul_out(x, mul(to(a, s.result), wrap_number(value)), b, Scalar(1), out);
   return ternary(s, x, a, b, ValueParam("addcmul", s.result, value).p, out);
 }
 Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, const Scalar& value) {
@@ -267,6 +269,8 @@ Tensor addcmul(const Tensor& x, const Tensor& a, const Tensor& b, const Scalar& 
 Tensor& addcmul_(Tensor& x, const Tensor& a, const Tensor& b, const Scalar& value) {
   const TernarySpec s = addcmul_spec(x, a, b);
   check_inplace_cast(s, x);
+  if (!scale_param_holds(value, s.result))
+    return addcmul_(x, mul(to(a, s.result), wrap_number(value)), b, Scalar(1));
   ternary(s, x, a, b, ValueParam("addcmul", s.result, value).p, &x, true);
   return x;
 }
