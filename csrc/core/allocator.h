@@ -24,6 +24,6 @@ void cpu_free(void* p, int64_t nbytes) noexcept;
 MemoryStats memory_stats();
 void reset_peak_memory_stats();
 void empty_cache();
-const char* allocator_name();  // "caching", "guard-end", "guard-start"
+const char* allocator_name();  // "caching", "guard-end", "guard-start", "sanitizer"
 
 }  // namespace tercel
