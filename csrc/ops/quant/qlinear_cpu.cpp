@@ -64,10 +64,37 @@ struct StepsOf<8> {
   using type = Steps<0, 1, 2, 3, 4, 5, 6, 7>;
 };
 
-// f.operator()<J>() for J < limit; all of them when limit >= the number of steps.
-template <bool kAll, int... J, class F>
-TERCEL_INLINE void each(Steps<J...>, int64_t limit, F&& f) {
-  ((kAll || J < limit ? (f.template operator()<J>(), 0) : 0), ...);
+// f.operator()<J>() for each J.
+template <int... J, class F>
+TERCEL_INLINE void each(Steps<J...>, F&& f) {
+  (f.template operator()<J>(), ...);
+}
+
+// The values of a line of codes, in order of k.
+template <class D, bool kZero>
+TERCEL_INLINE void decode_line(const D& decoder, const uint8_t* line, const VecF& scale,
+                               const VecF& zero, VecF* values) {
+  const VecI word = VecI::load(reinterpret_cast<const int32_t*>(line));
+  each(typename StepsOf<D::kPer>::type(), [&]<int J>() __attribute__((always_inline)) {
+    VecF v = decoder.template at<J>(word);
+    if constexpr (kZero) v = v - zero;
+    values[J] = v * scale;
+  });
+}
+
+// The first `limit` k of a line, once per panel: the sums of `rows` rows pass through memory.
+template <class D, bool kZero>
+TERCEL_OUTLINE void gemv_tail(const D& decoder, const uint8_t* line, const VecF& scale,
+                              const VecF& zero, const float* x, int64_t rs, int64_t ks, int rows,
+                              int64_t limit, VecF* acc) {
+  VecF values[D::kPer];
+  decode_line<D, kZero>(decoder, line, scale, zero, values);
+  for (int m = 0; m < rows; ++m) {
+    VecF sum = acc[m];
+    for (int64_t j = 0; j < limit; ++j)
+      sum = multiply_add(VecF(x[m * rs + j * ks]), values[j], sum);
+    acc[m] = sum;
+  }
 }
 
 template <class D, bool kZero, int MR, int P>
@@ -97,14 +124,15 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
         scale[q] = VecF::load(w.scales + at);
         if constexpr (kZero) zero[q] = VecF::load(w.zeros + at);
       }
-      const auto line = [&]<bool kAll>(int64_t k, int64_t limit) __attribute__((always_inline)) {
+      int64_t k = k0;
+      for (; k + D::kPer <= k1; k += D::kPer) {
         VecI word[P];
 #pragma GCC unroll 2
         for (int q = 0; q < P; ++q) {
           word[q] = VecI::load(
               reinterpret_cast<const int32_t*>(codes + (q * w.lines + k / D::kPer) * 64));
         }
-        each<kAll>(Index(), limit, [&]<int J>() __attribute__((always_inline)) {
+        each(Index(), [&]<int J>() __attribute__((always_inline)) {
 #pragma GCC unroll 2
           for (int q = 0; q < P; ++q) {
             VecF v = decoder.template at<J>(word[q]);
@@ -116,10 +144,22 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
             }
           }
         });
-      };
-      int64_t k = k0;
-      for (; k + D::kPer <= k1; k += D::kPer) line.template operator()<true>(k, D::kPer);
-      if (k < k1) line.template operator()<false>(k, k1 - k);
+      }
+      if (k < k1) {
+        int rows = MR;
+        asm("" : "+r"(rows));  // one copy for every MR
+#pragma GCC unroll 2
+        for (int q = 0; q < P; ++q) {
+          VecF part[MR];
+          const VecF part_scale = scale[q], part_zero = kZero ? zero[q] : VecF(0.0f);
+#pragma GCC unroll 8
+          for (int m = 0; m < MR; ++m) part[m] = acc[m][q];
+          gemv_tail<D, kZero>(D(w.format), codes + (q * w.lines + k / D::kPer) * 64, part_scale,
+                              part_zero, x + k * ks, rs, ks, rows, k1 - k, part);
+#pragma GCC unroll 8
+          for (int m = 0; m < MR; ++m) acc[m][q] = part[m];
+        }
+      }
       k0 = k1;
     }
 #pragma GCC unroll 8
@@ -165,11 +205,23 @@ void gemv_as(const QGemvArgs& a) {
   }
 }
 
+// Sixteen columns of k, one by one to the panels they belong to.
+TERCEL_OUTLINE void put_lanes(const QDecodeArgs& a, int64_t padded, int64_t first, int64_t k,
+                              const VecF& v) {
+  const int64_t width = a.width;
+  alignas(64) float lanes[16];
+  v.store(lanes);
+  for (int l = 0; l < 16; ++l) {
+    const int64_t c = first + l;
+    if (c < 0 || c >= padded) continue;
+    a.dst[(c / width * a.kc + (k - a.k0)) * width + c % width] = c < a.rows ? lanes[l] : 0.0f;
+  }
+}
+
 template <class D, bool kZero>
 void decode_as(const QDecodeArgs& a) {
   const QPanels& w = a.w;
   const D decoder(w.format);
-  using Index = typename StepsOf<D::kPer>::type;
   const int64_t padded = (a.rows + a.width - 1) / a.width * a.width;
   const bool whole = a.row0 % 16 == 0 && a.width % 16 == 0;
   for (int64_t c0 = a.row0 / 16 * 16; c0 < a.row0 + padded; c0 += 16) {
@@ -177,23 +229,16 @@ void decode_as(const QDecodeArgs& a) {
     const bool real = c0 < w.N;
     const uint8_t* codes = w.codes + p * w.lines * 64;
     // Lanes go to column c - row0 of the panels.
-    const int64_t first = c0 - a.row0, width = a.width;
+    const int64_t first = c0 - a.row0, width = a.width, kfirst = a.k0;
     float* target = whole ? a.dst + first / width * a.kc * width + first % width : nullptr;
-    const auto put = [&](int64_t k, const VecF& v) __attribute__((always_inline)) {
-      if (whole) {
-        v.store(target + (k - a.k0) * width);
-        return;
-      }
-      alignas(64) float lanes[16];
-      v.store(lanes);
-      for (int l = 0; l < 16; ++l) {
-        const int64_t c = first + l;
-        if (c < 0 || c >= padded) continue;
-        a.dst[(c / width * a.kc + (k - a.k0)) * width + c % width] = c < a.rows ? lanes[l] : 0.0f;
-      }
-    };
     if (!real) {
-      for (int64_t k = a.k0; k < a.k0 + a.kc; ++k) put(k, VecF(0.0f));
+      for (int64_t k = a.k0; k < a.k0 + a.kc; ++k) {
+        if (whole) {
+          VecF(0.0f).store(target + (k - a.k0) * width);
+        } else {
+          put_lanes(a, padded, first, k, VecF(0.0f));
+        }
+      }
       continue;
     }
     for (int64_t k0 = a.k0; k0 < a.k0 + a.kc;) {
@@ -201,15 +246,27 @@ void decode_as(const QDecodeArgs& a) {
       const int64_t end = a.k0 + a.kc, k1 = (group + 1) * w.run < end ? (group + 1) * w.run : end;
       const int64_t at = (p * w.groups + group) * 16;
       const VecF scale = VecF::load(w.scales + at);
-      VecF zero;
-      if constexpr (kZero) zero = VecF::load(w.zeros + at);
+      const VecF zero = kZero ? VecF::load(w.zeros + at) : VecF(0.0f);
       for (int64_t k = k0; k < k1; k += D::kPer) {
-        const VecI word = VecI::load(reinterpret_cast<const int32_t*>(codes + k / D::kPer * 64));
-        each<false>(Index(), k1 - k, [&]<int J>() {
-          VecF v = decoder.template at<J>(word);
-          if constexpr (kZero) v = v - zero;
-          put(k + J, v * scale);
-        });
+        if (whole && k + D::kPer <= k1) {
+          const VecI word = VecI::load(reinterpret_cast<const int32_t*>(codes + k / D::kPer * 64));
+          float* out = target + (k - kfirst) * width;
+          each(typename StepsOf<D::kPer>::type(), [&]<int J>() __attribute__((always_inline)) {
+            VecF v = decoder.template at<J>(word);
+            if constexpr (kZero) v = v - zero;
+            (v * scale).store(out + J * width);
+          });
+          continue;
+        }
+        VecF values[D::kPer];
+        decode_line<D, kZero>(decoder, codes + k / D::kPer * 64, scale, zero, values);
+        for (int64_t j = 0; j < D::kPer && k + j < k1; ++j) {
+          if (whole) {
+            values[j].store(target + (k + j - kfirst) * width);
+          } else {
+            put_lanes(a, padded, first, k + j, values[j]);
+          }
+        }
       }
       k0 = k1;
     }
