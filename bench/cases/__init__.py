@@ -15,6 +15,7 @@ Fields
   flops, bytes   work of one call: bytes = those that must move once. With grad=True of forward and backward
   grad        True: time forward + gradients of every float input (adds "fwdbwd" to the shape)
   check       False: results are not comparable (random numbers)
+  peer        False: PyTorch has no such op; None: compare if it takes the same arguments
   quick       True: part of the short run that CI smokes and the README shows
 """
 
@@ -42,6 +43,7 @@ class BenchCase:
     bytes: float = 0.0
     grad: bool = False
     check: bool = True
+    peer: bool | None = True
     quick: bool = False
     family: str = ""
 
@@ -83,4 +85,7 @@ def load_all() -> list[BenchCase]:
     for module in sorted(m.name for m in pkgutil.iter_modules(__path__)):
         _family = module
         importlib.import_module(f"{__name__}.{module}")
+    _family = "every_op"
+    every_op = importlib.import_module(f"{__name__}.every_op")
+    every_op.add_all()
     return CASES
