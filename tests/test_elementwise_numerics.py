@@ -376,3 +376,27 @@ def test_integer_parameters_out_of_range():
                 (x.clone().addcmul_(x, tercel.ones_like(x), value=factor), v + scaled),
             ):
                 assert got.dtype == dtype and got.tolist() == want.tolist(), (name, factor)
+
+
+def test_numbers_beyond_the_dtype_are_not_wrapped():
+    """Comparisons see the number itself; bounds and values that do not fit are refused."""
+    for dtype in (tercel.int8, tercel.uint8, tercel.int16, tercel.int32):
+        x = tercel.tensor([0, 5, 7], dtype=dtype)
+        for n in (2**32, 2**40, -(2**32), 2**63 - 1, -(2**63)):
+            for number in (n, tercel.tensor(n)):
+                assert not (x == number).any() and (x != number).all(), (dtype, n)
+                assert (x < number).tolist() == [n > 0] * 3 and (x >= number).tolist() == [
+                    n < 0
+                ] * 3
+                assert (number > x).tolist() == [n > 0] * 3
+                assert tercel.logical_and(x, number).tolist() == [False, True, True]
+            assert x.clone().lt_(n).tolist() == [n > 0] * 3
+            for call in (
+                lambda x=x, n=n: tercel.clamp(x, n, None),
+                lambda x=x, n=n: tercel.clamp(x, -1 if dtype.is_signed else 0, n),
+                lambda x=x, n=n: x.clone().clamp_(max=n),
+                lambda x=x, n=n: tercel.where(x > 0, x, n),
+            ):
+                with pytest.raises(OverflowError, match="does not fit dtype"):
+                    call()
+    assert tercel.clamp(tercel.tensor([1.0]), -(2**40), 2**40).item() == 1.0

@@ -156,6 +156,17 @@ void check_divisor(const BinaryRule& rule, const Tensor& b) {
   TERCEL_CHECK(!any_zero(b), Runtime, rule.name, ": ZeroDivisionError: integer division by zero");
 }
 
+// Comparisons of small integers with a number beyond int32 are made in int64, where it is itself.
+DType compared_dtype(const BinaryRule& rule, DType compute, const Tensor& a, const Tensor& b) {
+  if (rule.result != Result::boolean || !is_int(compute) || compute == DType::i64) return compute;
+  for (const Tensor* t : {&a, &b}) {
+    if (t->dtype() != DType::i64 || t->dim() != 0 || !t->device().is_cpu()) continue;
+    const int64_t n = *t->data_as<int64_t>();
+    if (n != static_cast<int32_t>(n)) return DType::i64;
+  }
+  return compute;
+}
+
 // Same-shape contiguous tensors of a work dtype, or such a tensor and a number: no geometry needed.
 bool run_inline(const ElementwiseCall& call, const Tensor& y, const Tensor& a, const Tensor& b,
                 DType work) {
@@ -281,7 +292,7 @@ Tensor binary(const BinaryRule& rule, const Tensor& a, const Tensor& b, const do
               const Tensor* out) {
   const bool same_dtype = a.dtype() == b.dtype();
   const DType promoted = same_dtype ? a.dtype() : result_type({&a, &b});
-  const DType compute = result_dtype(rule.name, rule.domain, promoted);
+  const DType compute = compared_dtype(rule, result_dtype(rule.name, rule.domain, promoted), a, b);
   const DType result = rule.result == Result::boolean ? DType::b8 : compute;
   if (rule.refuses_zero_divisor && !is_float(compute)) check_divisor(rule, b);
   const bool needs_grad = (rule.grad_a || rule.grad_b) && is_float(result) && grad_needed(a, b);
@@ -320,7 +331,7 @@ Tensor binary(const BinaryRule& rule, const Tensor& a, const Tensor& b, const do
 Tensor& binary_(const BinaryRule& rule, Tensor& a, const Tensor& b, const double* params) {
   check_inplace(a, rule.name);
   const DType promoted = a.dtype() == b.dtype() ? a.dtype() : result_type({&a, &b});
-  const DType compute = result_dtype(rule.name, rule.domain, promoted);
+  const DType compute = compared_dtype(rule, result_dtype(rule.name, rule.domain, promoted), a, b);
   check_cast(rule.name, rule.result == Result::boolean ? DType::b8 : compute, a.dtype());
   TERCEL_CHECK(
       a.shape() == b.shape() || broadcast_shapes(a.shape(), b.shape(), rule.name) == a.shape(),

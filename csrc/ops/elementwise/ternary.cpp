@@ -184,10 +184,17 @@ struct ValueParam {
 
 }  // namespace
 
+// A bound or value given as a number: wrapped around, it would silently be another one.
+void check_number(const char* op, const Tensor& number, DType result) {
+  if (is_int(result) && number.impl()->wrapped_number) check_fits(item(number), result, op);
+}
+
 Tensor where_out(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor* out) {
   TERCEL_CHECK(is_bool(condition.dtype()) || condition.dtype() == DType::u8, DType,
                "where: condition must be a bool tensor, got ", dtype_name(condition.dtype()));
   const DType t = result_type({&a, &b});
+  check_number("where", a, t);
+  check_number("where", b, t);
   const TernaryKernels& k = ternary_kernels();
   const Op* const by_size[] = {&k.where8, &k.where16, &k.where32, &k.where64};
   const Shape shape = broadcast3(condition, a, b, "where");
@@ -221,10 +228,17 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   return where_out(condition, a, b, nullptr);
 }
 
+void check_bounds(const char* op, const Tensor& x, const Tensor* min, const Tensor* max) {
+  TERCEL_CHECK(min || max, Runtime, op, ": at least one of min and max is needed");
+  for (const Tensor* bound : {min, max}) {
+    if (bound) check_number(op, *bound, result_type({&x, bound}));
+  }
+}
+
 Tensor clamp_out(const Tensor& x, const std::optional<Tensor>& min,
                  const std::optional<Tensor>& max, const Tensor* out) {
   const bool lo = min && min->defined(), hi = max && max->defined();
-  TERCEL_CHECK(lo || hi, Runtime, "clamp: at least one of min and max is needed");
+  check_bounds("clamp", x, lo ? &*min : nullptr, hi ? &*max : nullptr);
   if (!hi) return binary(kClampMin, x, *min, kNoParams, out);
   if (!lo) return binary(kClampMax, x, *max, kNoParams, out);
   return ternary(clamp_spec(x, *min, *max), x, *min, *max, kNoParams, out);
@@ -234,7 +248,7 @@ Tensor clamp(const Tensor& x, const std::optional<Tensor>& min, const std::optio
 }
 Tensor& clamp_(Tensor& x, const std::optional<Tensor>& min, const std::optional<Tensor>& max) {
   const bool lo = min && min->defined(), hi = max && max->defined();
-  TERCEL_CHECK(lo || hi, Runtime, "clamp_: at least one of min and max is needed");
+  check_bounds("clamp_", x, lo ? &*min : nullptr, hi ? &*max : nullptr);
   if (!hi) return binary_(kClampMin, x, *min);
   if (!lo) return binary_(kClampMax, x, *max);
   const TernarySpec s = clamp_spec(x, *min, *max);
