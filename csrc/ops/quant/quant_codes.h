@@ -37,9 +37,9 @@ TERCEL_INLINE VecF decode(VecI code) {
   } else if constexpr (F == QFormat::u8) {
     return to_float(code);
   } else if constexpr (F == QFormat::e4m3) {
-    return simd::f8e4m3_to_float(code);
+    return simd::scaled_f8e4m3_to_float(code);
   } else if constexpr (F == QFormat::e5m2) {
-    return simd::f8e5m2_to_float(code);
+    return simd::scaled_f8e5m2_to_float(code);
   } else {
     return lookup16(table4(F), code);
   }
