@@ -44,10 +44,11 @@ void finish(const GemmArgs& g, const void* acc, int64_t ld, int64_t i0, int64_t 
   gemm_epilogue_kernels().epilogue(e);
 }
 
-void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
-                  int width, void* dst, int64_t row_stride) {
-  if (x.pack) return x.pack(x.context, row0, rows, k0, kc, width, dst);
-  GemmPackArgs p;
+namespace {
+
+GemmPackArgs pack_args(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
+                       int width, void* dst) {
+  GemmPackArgs p{};
   p.src = static_cast<const char*>(x.data) +
           (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(x.dtype);
   p.src_dtype = x.dtype;
@@ -57,10 +58,19 @@ void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, 
   p.kc = kc;
   p.width = width;
   p.dst = dst;
-  p.panel_stride = row_stride > 0 ? row_stride : kc * width;
-  p.scale = x.scale;
   p.row0 = row0;
   p.k0 = k0;
+  return p;
+}
+
+}  // namespace
+
+void pack_operand(const GemmOperand& x, int64_t row0, int64_t rows, int64_t k0, int64_t kc,
+                  int width, void* dst, int64_t row_stride) {
+  if (x.pack) return x.pack(x.context, row0, rows, k0, kc, width, dst);
+  GemmPackArgs p = pack_args(x, row0, rows, k0, kc, width, dst);
+  p.panel_stride = row_stride > 0 ? row_stride : kc * width;
+  p.scale = x.scale;
   gemm_kernels().pack(p);
 }
 
@@ -75,17 +85,8 @@ void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t r
                  int64_t k0, int64_t kc, void* dst) {
   const int width = side == 0 ? u.mr : u.nr;
   if (!u.pairs()) return pack_operand(x, row0, rows, k0, kc, width, dst);
-  GemmPackArgs p{};
-  p.src = static_cast<const char*>(x.data) +
-          (row0 * x.row_stride + k0 * x.k_stride) * dtype_size(x.dtype);
+  GemmPackArgs p = pack_args(x, row0, rows, k0, kc, width, dst);
   p.products = u.products;
-  p.src_dtype = x.dtype;
-  p.row_stride = x.row_stride;
-  p.k_stride = x.k_stride;
-  p.rows = rows;
-  p.kc = kc;
-  p.width = width;
-  p.dst = dst;
   p.panel_stride = row_bytes(u, kc) / 2 * width;
   gemm_kernels().pack_pairs(p, side == 1);
 }
