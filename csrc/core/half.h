@@ -9,10 +9,9 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/inline.h"
+
 namespace tercel {
-#ifndef TERCEL_INLINE  // cuda/compat.cuh adds __host__ __device__
-#define TERCEL_INLINE inline __attribute__((always_inline))
-#endif
 namespace detail {
 TERCEL_INLINE uint32_t float_bits(float x) {
   uint32_t u;

@@ -18,9 +18,8 @@
 #include <stdint.h>
 
 #include "core/half.h"
+#include "core/inline.h"
 
-// Called, not inlined: code that runs once per row, such as tails.
-#define TERCEL_OUTLINE __attribute__((noinline, unused))
 // Functions of more than a few instructions. The generic level of x86 serves correctness: there
 // they are calls, because their inlined lanes would be a quarter of the build.
 #if defined(TERCEL_LEVEL_GENERIC) && defined(__x86_64__)

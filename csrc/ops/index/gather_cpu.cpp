@@ -35,7 +35,7 @@ struct Bases {
   int64_t x, index, other;
 };
 
-__attribute__((noinline)) Bases outer_bases(const GatherArgs& a, int64_t o) {
+TERCEL_OUTLINE Bases outer_bases(const GatherArgs& a, int64_t o) {
   Bases b{0, 0, 0};
   for (int d = a.outer.rank - 1; d >= 0; --d) {
     const int64_t i = o % a.outer.size[d];
@@ -136,8 +136,8 @@ TERCEL_INLINE void combine(T& dst, T v) {
 
 // Outer [o0, o1), columns [j0, j1), index values in [low, high), or all of them.
 template <class T, Combine kOp, bool kAll>
-__attribute__((noinline)) void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0,
-                                            int64_t j1, int64_t low = 0, int64_t high = 0) {
+TERCEL_OUTLINE void scatter_part(const GatherArgs& a, int64_t o0, int64_t o1, int64_t j0,
+                                 int64_t j1, int64_t low = 0, int64_t high = 0) {
   for (int64_t o = o0; o < o1; ++o) {
     const Bases b = outer_bases(a, o);
     T* x = reinterpret_cast<T*>(a.x) + b.x;

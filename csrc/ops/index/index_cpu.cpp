@@ -126,8 +126,8 @@ TERCEL_INLINE T combined(T old, T v) {
 // Destinations with offset in [low, high), or all of them, inner positions [i0, i1), outer
 // positions [o0, o1).
 template <class T, bool kAdd, bool kAll>
-__attribute__((noinline)) void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0,
-                                        int64_t i1, int64_t low = 0, int64_t high = 0) {
+TERCEL_OUTLINE void put_part(const IndexArgs& a, int64_t o0, int64_t o1, int64_t i0, int64_t i1,
+                             int64_t low = 0, int64_t high = 0) {
   const bool flat = a.inner.rank == 0 || (a.inner.rank == 1 && a.inner.stride[0] == 1);
   const T* dense = reinterpret_cast<const T*>(a.dense);
   for (int64_t o = o0; o < o1; ++o) {

@@ -10,8 +10,6 @@
 namespace tercel {
 namespace {
 
-#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
-
 template <class T>
 struct Forward {
   using V = ComputeVec<T>;

@@ -9,8 +9,6 @@
 namespace tercel {
 namespace {
 
-#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
-
 template <class V>
 TERCEL_INLINE V sign_of(V d) {
   return select(d == V(0), V(0), copysign(V(1), d));

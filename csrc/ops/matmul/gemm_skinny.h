@@ -208,7 +208,7 @@ void skinny_squares(const SkinnyArgs& g, int64_t m0, int64_t n0) {
   const S* w = static_cast<const S*>(g.w);
   alignas(64) T factors[SQUARES * L];
   alignas(64) S rows[SQUARES > 1 ? 1 : L * kCopyStride<S>];
-  const auto at = [&](int64_t n, T* factor) __attribute__((always_inline)) {
+  const auto at = [&](int64_t n, T* factor) TERCEL_LAMBDA_INLINE {
     const int lanes = SQUARES == 1 && g.N < L ? static_cast<int>(g.N) : L;
     return Square{g,
                   x,

@@ -91,10 +91,10 @@ template <class V, int ROWS, int VECS, int MR, int NR>
   TileSums<V, ROWS, VECS> sums;
   sums.clear();
   TilePrefetch<T, ROWS, VECS * V::kLanes> out{c, ldc, kc >= 16 * ROWS ? 15 : 3};
-  const auto step = [&](const T* ap, const T* bp) __attribute__((always_inline)) {
+  const auto step = [&](const T* ap, const T* bp) TERCEL_LAMBDA_INLINE {
     typename V::Reg bv[VECS];
     load_step<V, VECS, false>(bp, mask, bv);
-    sums.add([&](int i) __attribute__((always_inline)) { return ap[i]; }, bv);
+    sums.add([&](int i) TERCEL_LAMBDA_INLINE { return ap[i]; }, bv);
   };
   int64_t p = 0;
   for (; p + 4 <= kc; p += 4) {
@@ -125,7 +125,7 @@ template <class V, int ROWS, int VECS>
   for (int64_t p = 0; p < kc; ++p) {
     typename V::Reg bv[VECS];
     load_step<V, VECS, true>(b, mask, bv);
-    sums.add([&](int i) __attribute__((always_inline)) { return a[i * a_rs]; }, bv);
+    sums.add([&](int i) TERCEL_LAMBDA_INLINE { return a[i * a_rs]; }, bv);
     a += a_ks;
     b += b_ks;
   }
@@ -148,17 +148,16 @@ template <class V, int ROWS, int VECS, bool KEEP, int NR>
   const T* base[kBases];
 #pragma GCC unroll 8
   for (int g = 0; g < kBases; ++g) base[g] = a + 3 * g * a_rs;
-  const auto step = [&](int u, const T* bp) __attribute__((always_inline)) {
+  const auto step = [&](int u, const T* bp) TERCEL_LAMBDA_INLINE {
     typename V::Reg bv[VECS];
     load_step<V, VECS, KEEP>(bp, mask, bv);
     if (KEEP) {
 #pragma GCC unroll 4
       for (int j = 0; j < VECS; ++j) V::store(panel + u * NR + j * V::kLanes, bv[j]);
     }
-    sums.add([&](int i) __attribute__((always_inline)) { return base[i / 3][i % 3 * a_rs + u]; },
-             bv);
+    sums.add([&](int i) TERCEL_LAMBDA_INLINE { return base[i / 3][i % 3 * a_rs + u]; }, bv);
   };
-  const auto advance = [&](int steps) __attribute__((always_inline)) {
+  const auto advance = [&](int steps) TERCEL_LAMBDA_INLINE {
 #pragma GCC unroll 8
     for (int g = 0; g < kBases; ++g) base[g] += steps;
     if (KEEP) {

@@ -1,5 +1,6 @@
 // Loading for reduction kernels: elements of any dtype and layout as contiguous runs of the
-// accumulation type. For ISA files only: everything has internal linkage.
+// accumulation type. For ISA files only: everything but the tables of conversions, which exist once
+// per level, has internal linkage.
 #pragma once
 
 #include <type_traits>
@@ -105,7 +106,6 @@ TERCEL_INLINE int64_t grain_of(int64_t elements_per_task) {
   const int64_t grain = 32768 / (elements_per_task > 0 ? elements_per_task : 1);
   return grain > 0 ? grain : 1;
 }
-#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
 
 template <class A>
 struct Loader {

@@ -10,8 +10,6 @@
 namespace tercel {
 namespace {
 
-#define TERCEL_LAMBDA_INLINE __attribute__((always_inline))
-
 template <class T>
 void softmax_row(const T* x, T* y, int64_t n, bool log) {
   using V = ComputeVec<T>;

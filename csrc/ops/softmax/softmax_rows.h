@@ -68,7 +68,7 @@ TERCEL_INLINE ComputeScalar<T> row_max(const T* x, int64_t n) {
 // One copy of the exponential and no unrolling on the generic level, for the sake of build time.
 #if defined(TERCEL_LEVEL_GENERIC)
 template <class V>
-__attribute__((noinline)) void exp_in_place(V* x) {
+TERCEL_OUTLINE void exp_in_place(V* x) {
   *x = exp(*x);
 }
 template <class V>
@@ -160,7 +160,7 @@ template <class T>
 TERCEL_INLINE LogSum<ComputeScalar<T>> row_logsumexp(const T* x, int64_t n) {
   using V = ComputeVec<T>;
   const auto shift = finite_or_zero(row_max(x, n));
-  const auto total = row_sum<V>(n, [&](int64_t i, int64_t lanes) __attribute__((always_inline)) {
+  const auto total = row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
     return exp_of(load_lanes<V>(x + i, lanes) - V(shift));
   });
   return {shift, log_scalar(total)};
@@ -208,7 +208,7 @@ TERCEL_INLINE void column_stats(const T* x, int64_t n, int64_t stride, int64_t w
   for (int64_t r0 = 0; r0 < n; r0 += kStatRows) {
     const int64_t rows = n - r0 < kStatRows ? n - r0 : kStatRows;
     const bool flush = (r0 + rows) % kSuperRows == 0 || r0 + rows == n;
-    row_each<V>(width, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+    row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
       const T* at = x + r0 * stride + c;
       V v[kStatRows];
       const V old = V::load(stats->max + c);
@@ -252,7 +252,7 @@ TERCEL_INLINE void column_sum(int64_t n, int64_t width, typename V::Scalar* tota
     const int64_t r1 = r0 + kBlockRows < n ? r0 + kBlockRows : n;
     for (int64_t c = 0; c < padded; ++c) block[c] = 0;
     for (int64_t r = r0; r < r1; ++r) {
-      row_each<V>(width, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
+      row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
         (V::load(block + c) + f(r, c, lanes)).store(block + c);
       });
     }
