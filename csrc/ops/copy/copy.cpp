@@ -146,6 +146,9 @@ void check_fits(const Scalar& value, DType dtype, const char* op) {
                  dtype_name(dtype));
   }
 }
+void check_fits(const Tensor& number, DType dtype, const char* op) {
+  if (is_int(dtype) && number.impl()->wrapped_number) check_fits(item(number), dtype, op);
+}
 
 Tensor clone(const Tensor& t) {
   Tensor y = empty_like(t);

@@ -42,5 +42,7 @@ Tensor sum_to(const Tensor& t, const Shape& shape);
 
 // Raises OverflowError if the number does not fit the dtype (integers only).
 void check_fits(const Scalar& value, DType dtype, const char* op);
+// The same for a number that was given in place of a tensor.
+void check_fits(const Tensor& number, DType dtype, const char* op);
 
 }  // namespace tercel

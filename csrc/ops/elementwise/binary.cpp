@@ -193,11 +193,11 @@ TERCEL_BINARY(bitwise_left_shift, kShiftLeft)
 TERCEL_BINARY(bitwise_right_shift, kShiftRight)
 #undef TERCEL_BINARY
 
-// -2^31 is left out, because sub negates it.
 double scale_param(const Scalar& v, DType result) {
   if (is_float(result) || v.is_float() || result == DType::i64) return v.to_double();
   return static_cast<double>(static_cast<int32_t>(v.to_int()));
 }
+// -2^31 is left out, because sub negates it.
 bool scale_param_holds(const Scalar& v, DType result) {
   if (is_float(result) || v.is_float()) return true;
   const int64_t n = v.to_int();

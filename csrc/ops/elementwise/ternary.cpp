@@ -184,17 +184,12 @@ struct ValueParam {
 
 }  // namespace
 
-// A bound or value given as a number: wrapped around, it would silently be another one.
-void check_number(const char* op, const Tensor& number, DType result) {
-  if (is_int(result) && number.impl()->wrapped_number) check_fits(item(number), result, op);
-}
-
 Tensor where_out(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor* out) {
   TERCEL_CHECK(is_bool(condition.dtype()) || condition.dtype() == DType::u8, DType,
                "where: condition must be a bool tensor, got ", dtype_name(condition.dtype()));
   const DType t = result_type({&a, &b});
-  check_number("where", a, t);
-  check_number("where", b, t);
+  check_fits(a, t, "where");
+  check_fits(b, t, "where");
   const TernaryKernels& k = ternary_kernels();
   const Op* const by_size[] = {&k.where8, &k.where16, &k.where32, &k.where64};
   const Shape shape = broadcast3(condition, a, b, "where");
@@ -231,7 +226,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 void check_bounds(const char* op, const Tensor& x, const Tensor* min, const Tensor* max) {
   TERCEL_CHECK(min || max, Runtime, op, ": at least one of min and max is needed");
   for (const Tensor* bound : {min, max}) {
-    if (bound) check_number(op, *bound, result_type({&x, bound}));
+    if (bound) check_fits(*bound, result_type({&x, bound}), op);
   }
 }
 

@@ -105,8 +105,8 @@ ScatterPlan check_scatter(const Tensor& x, int64_t dim, const Tensor& index, con
                  ", got ", src.shape());
     TERCEL_CHECK(src.dtype() == x.dtype(), DType, op, ": src must have the dtype of the tensor, ",
                  dtype_name(x.dtype()), ", got ", dtype_name(src.dtype()));
-  } else if (src.impl()->wrapped_number) {
-    check_fits(item(src), x.dtype(), op);
+  } else {
+    check_fits(src, x.dtype(), op);
   }
   check_values(s.index, s.dim, x.dim() == 0 ? 1 : x.size(s.dim), op);
   if (s.index.storage() == x.storage()) s.index = clone_contiguous(s.index);

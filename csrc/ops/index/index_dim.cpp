@@ -201,7 +201,7 @@ Ref<Node> index_copy_into(const Tensor& out, const Tensor& x, int64_t dim, const
   if (fill) {
     TERCEL_CHECK(source.dim() == 0, Shape, op,
                  ": value must be a number or a 0-d tensor, got shape ", source.shape());
-    if (source.impl()->wrapped_number) check_fits(item(source), x.dtype(), op);
+    check_fits(source, x.dtype(), op);
   } else {
     check_same_dtype(x, source, op);
     check_source(x, d, list.numel(), source, op);
