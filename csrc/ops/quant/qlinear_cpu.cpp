@@ -75,7 +75,7 @@ template <class D, bool kZero>
 TERCEL_INLINE void decode_line(const D& decoder, const uint8_t* line, const VecF& scale,
                                const VecF& zero, VecF* values) {
   const VecI word = VecI::load(reinterpret_cast<const int32_t*>(line));
-  each(typename StepsOf<D::kPer>::type(), [&]<int J>() __attribute__((always_inline)) {
+  each(typename StepsOf<D::kPer>::type(), [&]<int J>() TERCEL_LAMBDA_INLINE {
     VecF v = decoder.template at<J>(word);
     if constexpr (kZero) v = v - zero;
     values[J] = v * scale;
@@ -132,7 +132,7 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
           word[q] = VecI::load(
               reinterpret_cast<const int32_t*>(codes + (q * w.lines + k / D::kPer) * 64));
         }
-        each(Index(), [&]<int J>() __attribute__((always_inline)) {
+        each(Index(), [&]<int J>() TERCEL_LAMBDA_INLINE {
 #pragma GCC unroll 2
           for (int q = 0; q < P; ++q) {
             VecF v = decoder.template at<J>(word[q]);
@@ -226,46 +226,35 @@ void decode_as(const QDecodeArgs& a) {
   const bool whole = a.row0 % 16 == 0 && a.width % 16 == 0;
   for (int64_t c0 = a.row0 / 16 * 16; c0 < a.row0 + padded; c0 += 16) {
     const int64_t p = c0 / 16;
-    const bool real = c0 < w.N;
     const uint8_t* codes = w.codes + p * w.lines * 64;
     // Lanes go to column c - row0 of the panels.
-    const int64_t first = c0 - a.row0, width = a.width, kfirst = a.k0;
+    const int64_t first = c0 - a.row0, width = a.width, start = a.k0, end = a.k0 + a.kc;
     float* target = whole ? a.dst + first / width * a.kc * width + first % width : nullptr;
-    if (!real) {
-      for (int64_t k = a.k0; k < a.k0 + a.kc; ++k) {
-        if (whole) {
-          VecF(0.0f).store(target + (k - a.k0) * width);
-        } else {
-          put_lanes(a, padded, first, k, VecF(0.0f));
-        }
+    const auto put = [&](int64_t k, const VecF& v) TERCEL_LAMBDA_INLINE {
+      if (whole) {
+        v.store(target + (k - start) * width);
+      } else {
+        put_lanes(a, padded, first, k, v);
       }
+    };
+    if (c0 >= w.N) {
+      for (int64_t k = start; k < end; ++k) put(k, VecF(0.0f));
       continue;
     }
-    for (int64_t k0 = a.k0; k0 < a.k0 + a.kc;) {
+    for (int64_t k0 = start; k0 < end;) {
       const int64_t group = k0 / w.run;
-      const int64_t end = a.k0 + a.kc, k1 = (group + 1) * w.run < end ? (group + 1) * w.run : end;
+      const int64_t k1 = (group + 1) * w.run < end ? (group + 1) * w.run : end;
       const int64_t at = (p * w.groups + group) * 16;
       const VecF scale = VecF::load(w.scales + at);
       const VecF zero = kZero ? VecF::load(w.zeros + at) : VecF(0.0f);
       for (int64_t k = k0; k < k1; k += D::kPer) {
-        if (whole && k + D::kPer <= k1) {
-          const VecI word = VecI::load(reinterpret_cast<const int32_t*>(codes + k / D::kPer * 64));
-          float* out = target + (k - kfirst) * width;
-          each(typename StepsOf<D::kPer>::type(), [&]<int J>() __attribute__((always_inline)) {
-            VecF v = decoder.template at<J>(word);
-            if constexpr (kZero) v = v - zero;
-            (v * scale).store(out + J * width);
-          });
-          continue;
-        }
         VecF values[D::kPer];
         decode_line<D, kZero>(decoder, codes + k / D::kPer * 64, scale, zero, values);
-        for (int64_t j = 0; j < D::kPer && k + j < k1; ++j) {
-          if (whole) {
-            values[j].store(target + (k + j - kfirst) * width);
-          } else {
-            put_lanes(a, padded, first, k + j, values[j]);
-          }
+        if (whole && k + D::kPer <= k1) {
+#pragma GCC unroll 8
+          for (int j = 0; j < D::kPer; ++j) put(k + j, values[j]);
+        } else {
+          for (int64_t j = 0; j < D::kPer && k + j < k1; ++j) put(k + j, values[j]);
         }
       }
       k0 = k1;
