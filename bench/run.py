@@ -34,6 +34,8 @@ try:
 except ImportError:
     torch = None
 
+UNSUPPORTED = (AttributeError, TypeError, ValueError, RuntimeError)  # what a library raises
+
 
 def tensors(library, case: BenchCase) -> list:
     """The case's inputs as tensors of `library`: floats in the case's dtype."""
@@ -103,7 +105,7 @@ def check(ours, theirs, case: BenchCase) -> None:
 def runs(call) -> bool:
     try:
         call()
-    except (AttributeError, TypeError, ValueError, RuntimeError, NotImplementedError):
+    except UNSUPPORTED:
         return False
     return True
 
@@ -172,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         for threads in counts:
             try:
                 row = measure(case, threads, args.seconds)
-            except (AssertionError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            except (AssertionError, *UNSUPPORTED) as error:
                 failed += 1
                 print(f"FAILED {case.name}: {type(error).__name__}: {error}", file=sys.stderr)
                 break
