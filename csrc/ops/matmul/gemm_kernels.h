@@ -24,8 +24,9 @@ struct GemmPackArgs {
   int products = 1;      // of pack_pairs, from float32
 };
 
-// ---- epilogue (gemm.h): for the driver and the kernels
-// -------------------------------------------- Sums are the output.
+// ---- epilogue (gemm.h): for the driver and the kernels ----
+
+// Sums are the output.
 TERCEL_INLINE bool trivial(const GemmEpilogue& e) {
   return e.alpha == 1.0 && e.beta == 0.0 && e.activation == GemmActivation::none && !e.row_scale &&
          !e.col_scale && !e.residual && !e.pre;
