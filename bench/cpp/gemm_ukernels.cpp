@@ -1,5 +1,8 @@
-// Each micro-kernel of gemm_ukernels.inc on packed panels that stay in the caches, one thread.
+// Each micro-kernel of gemm_ukernels.inc and gemm_int8_ukernels.inc on packed panels that stay in
+// the caches, one thread. Integer products are counted against the float32 peak too: four times as
+// many fit an instruction of the same width and rate.
 #include "core/parallel.h"
+#include "ops/matmul/gemm_int8_ukr.h"
 #include "ops/matmul/gemm_ukr.h"
 #include "peaks.h"
 
@@ -8,14 +11,26 @@ namespace {
 
 constexpr int64_t kDepth = 256;
 
+struct OneThread {
+  int before = num_threads();
+  OneThread() { set_num_threads(1); }
+  ~OneThread() { set_num_threads(before); }
+};
+
+void count(benchmark::State& state, int64_t products, const char* peak_name) {
+  const double peak = roofline(peak_name, 1 << 20, 0.05);
+  const double gflop = 2e-9 * static_cast<double>(products * state.iterations());
+  state.counters["GFLOP/s"] = benchmark::Counter(gflop, benchmark::Counter::kIsRate);
+  state.counters["%peak"] = benchmark::Counter(100 * gflop / peak, benchmark::Counter::kIsRate);
+}
+
 template <class T>
 void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLevel level) {
   if (!level_supported(level)) {
     state.SkipWithError("this processor lacks the level");
     return;
   }
-  const int threads = num_threads();
-  set_num_threads(1);
+  const OneThread one;
   const DType dtype = dtype_of<T>;
   const Tensor a = empty({kDepth, mr}, dtype), b = empty({kDepth, nr}, dtype),
                c = empty({mr, nr}, dtype);
@@ -26,11 +41,28 @@ void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLe
     kernel(kDepth, a.data(), b.data(), c.data(), nr, mr, nr, false, a.data());
     benchmark::ClobberMemory();
   }
-  const double peak = roofline(sizeof(T) == 8 ? "fma_f64" : "fma_f32", 1 << 20, 0.05);
-  const double gflop = 2e-9 * static_cast<double>(kDepth * mr * nr * state.iterations());
-  state.counters["GFLOP/s"] = benchmark::Counter(gflop, benchmark::Counter::kIsRate);
-  state.counters["%peak"] = benchmark::Counter(100 * gflop / peak, benchmark::Counter::kIsRate);
-  set_num_threads(threads);
+  count(state, kDepth * mr * nr, sizeof(T) == 8 ? "fma_f64" : "fma_f32");
+}
+
+// kDepth lines of four k.
+void run_int8(benchmark::State& state, const Int8Ukernel& u) {
+  if (u.feature >= 0 && !cpu_has(static_cast<CpuFeature>(u.feature))) {
+    state.SkipWithError("this processor lacks the instructions");
+    return;
+  }
+  const OneThread one;
+  const int64_t nr = u.panels * 16, widened = u.widen ? 2 : 1;
+  const Tensor a = empty({kDepth * u.mr * 4 * widened}, DType::i8),
+               b = empty({kDepth * nr * 4 * widened}, DType::i8), c = empty({u.mr, nr}, DType::i32);
+  for (const Tensor& t : {a, b}) {
+    for (int64_t i = 0; i < t.numel(); ++i) t.data_as<int8_t>()[i] = static_cast<int8_t>(i % 5);
+  }
+  for (auto _ : state) {
+    u.run(kDepth, a.data(), !u.needs_unsigned, b.data(), u.widen ? 0 : kDepth * 64, nullptr, 0,
+          c.data_as<int32_t>(), nr, u.mr, nr);
+    benchmark::ClobberMemory();
+  }
+  count(state, kDepth * 4 * u.mr * nr, "fma_f32");
 }
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                 \
@@ -41,6 +73,15 @@ void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLe
       });
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
+
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned)             \
+  const auto* const registered_##name =                                                      \
+      benchmark::RegisterBenchmark("gemm_ukr/" #name, [](benchmark::State& s) {              \
+        run_int8(s, {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, \
+                     &gemm_ukr_##name});                                                     \
+      });
+#include "ops/matmul/gemm_int8_ukernels.inc"
+#undef TERCEL_INT8_UKR
 
 }  // namespace
 }  // namespace tercel::bench

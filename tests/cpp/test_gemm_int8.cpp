@@ -23,9 +23,9 @@
 #undef gemm_ukr_int8_32x32_amx
 
 namespace tercel {
-void gemm_ukr_int8_6x16_evex(int64_t, const void*, bool, const void*, int64_t, int32_t*, int64_t,
-                             int64_t, int64_t,
-                             bool);  // int8_evex_kernel.cpp
+void gemm_ukr_int8_6x16_evex(int64_t, const void*, bool, const void*, int64_t, const int32_t*,
+                             int64_t, int32_t*, int64_t, int64_t,
+                             int64_t);  // int8_evex_kernel.cpp
 }
 using namespace tercel;
 
@@ -66,8 +66,10 @@ int value(int64_t i, bool is_signed, bool extreme) {
   return is_signed ? v - 128 : v;
 }
 
+enum class Start { none, row, sums };  // what the kernel adds to
+
 void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed, bool extreme,
-           bool accumulate, bool wide = false) {
+           Start start, bool wide = false) {
   const int64_t lines = u.group == 64 ? int8_lines(K) : (K + 3) / 4, panel_lines = int8_lines(K);
   std::vector<uint8_t> a(static_cast<size_t>(m * K));
   std::vector<int8_t> b(static_cast<size_t>(n * K));
@@ -84,15 +86,22 @@ void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed,
   int8_kernels().pack_a(p);
   const int64_t ldc = n + 3;
   std::vector<int32_t> c(static_cast<size_t>((m + 2) * ldc), -77777);
+  std::vector<int32_t> row(static_cast<size_t>(n));
+  for (int64_t j = 0; j < n; ++j) row[static_cast<size_t>(j)] = static_cast<int32_t>(j * 1000 - 7);
+  const int32_t* before = start == Start::sums  ? c.data() + ldc
+                          : start == Start::row ? row.data()
+                                                : nullptr;
   Block<char> widened(wide ? panel_lines * 128 : 0);
   if (wide) int8_kernels().widen_b(packed.data(), panel_lines, widened.data());
   u.run(lines, pa.data(), a_signed && !u.needs_unsigned, wide ? widened.data() : packed.data(),
-        wide ? 0 : panel_lines * 64, c.data() + ldc, ldc, m, n, accumulate);
+        wide ? 0 : panel_lines * 64, before, start == Start::sums ? ldc : 0, c.data() + ldc, ldc, m,
+        n);
   for (int64_t i = 0; i < m + 2; ++i) {
     for (int64_t j = 0; j < ldc; ++j) {
       int64_t want = -77777;
       if (i >= 1 && i <= m && j < n) {
-        want = accumulate ? -77777 : 0;
+        if (start == Start::none) want = 0;
+        if (start == Start::row) want = row[static_cast<size_t>(j)];
         for (int64_t k = 0; k < K; ++k) {
           const uint8_t raw = a[static_cast<size_t>((i - 1) * K + k)];
           const int x = a_signed ? static_cast<int8_t>(raw) + (flip ? 128 : 0) : raw;
@@ -119,15 +128,16 @@ TEST(int8_micro_kernels) {
     for (int64_t m = 1; m <= u.mr; ++m) {
       for (int64_t n = 1; n <= u.panels * 16; n += (m == u.mr || m == 1) ? 1 : 5) {
         for (int64_t K : {1, 4, 5, 64, 67}) {
-          check(u, K, m, n, true, false, (m + n) % 2 == 0);
-          if (u.widen) check(u, K, m, n, true, false, (m + n) % 2 == 0, true);
+          const Start start = static_cast<Start>((m + n) % 3);
+          check(u, K, m, n, true, false, start);
+          if (u.widen) check(u, K, m, n, true, false, start, true);
         }
       }
     }
     for (bool is_signed : {true, false}) {
       for (bool extreme : {true, false}) {
-        check(u, 515, u.mr, u.panels * 16, is_signed, extreme, false);
-        if (u.widen) check(u, 515, u.mr, u.panels * 16, is_signed, extreme, false, true);
+        check(u, 515, u.mr, u.panels * 16, is_signed, extreme, Start::none);
+        if (u.widen) check(u, 515, u.mr, u.panels * 16, is_signed, extreme, Start::none, true);
       }
     }
   }

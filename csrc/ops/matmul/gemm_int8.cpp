@@ -30,10 +30,11 @@ const Int8Ukernel& choose() {
   return *best;
 }
 
-constexpr int64_t kLinesBlock = 1024;       // 4096 of k: a panel of a and one of b stay in L2
-constexpr int64_t kWideLinesBlock = 160;    // a widened panel of b stays in L1
-constexpr int64_t kWideRowPanels = 4;       // so many rows pay for widening
-constexpr int64_t kRowsBytes = 384 * 1024;  // packed rows in use: part of an L2
+constexpr int64_t kLinesBlock = 1024;        // 4096 of k: a panel of a and one of b stay in L2
+constexpr int64_t kWideLinesBlock = 160;     // a widened panel of b stays in L1
+constexpr int64_t kWideRowPanels = 4;        // so many rows pay for widening
+constexpr int64_t kRowsBytes = 384 * 1024;   // packed rows in use: part of an L2
+constexpr int64_t kFetchedOutput = 1 << 18;  // sums of more than an L2
 constexpr int64_t kSerialWork = 1 << 20;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -60,6 +61,15 @@ struct Product {
   const char* a;               // all of it, packed; null: each task packs its rows
   int64_t col_step, row_step;  // of a task; multiples of the tile
   int64_t cols;                // tasks along n
+  // What the column sums of b take away where all rows of a have one zero point: added by the first
+  // k block instead of the epilogue. Null: nothing, or the epilogue's task.
+  const int32_t* start;
+
+  int32_t shift() const { return g.a_signed && u.needs_unsigned ? 128 : 0; }
+  const int32_t* b_sums() const {
+    return reinterpret_cast<const int32_t*>(static_cast<const char*>(g.packed_b) +
+                                            int8_panels(g.N) * int8_lines(g.K) * 64);
+  }
 
   // Rows [i0, i1), i0 a multiple of the tile, as panels.
   void pack_rows(int64_t i0, int64_t i1, char* dst) const {
@@ -73,7 +83,7 @@ struct Product {
     p.group = u.group;
     p.widen = u.widen;
     p.a_signed = g.a_signed;
-    p.flip = g.a_signed && u.needs_unsigned ? 0x80 : 0;
+    p.flip = static_cast<uint8_t>(shift());
     p.dst = dst;
     int8_kernels().pack_a(p);
   }
@@ -84,11 +94,10 @@ struct Product {
     e.ld = ld;
     e.m = m;
     e.n = n;
-    e.shift = g.a_signed && u.needs_unsigned ? 128 : 0;
-    e.zero_a = g.zero_a ? g.zero_a + i * g.zero_a_stride : nullptr;
+    e.shift = start ? 0 : shift();
+    e.zero_a = g.zero_a && !start ? g.zero_a + i * g.zero_a_stride : nullptr;
     e.zero_a_stride = g.zero_a_stride;
-    const char* b = static_cast<const char*>(g.packed_b);
-    e.sums = reinterpret_cast<const int32_t*>(b + int8_panels(g.N) * int8_lines(g.K) * 64) + j;
+    e.sums = b_sums() + j;
     e.out = static_cast<char*>(g.out) + (i * g.out_row_stride + j) * dtype_size(g.out_dtype);
     e.out_row_stride = g.out_row_stride;
     e.out_dtype = g.out_dtype;
@@ -104,11 +113,13 @@ struct Product {
     const int64_t j0 = t % cols * col_step, j1 = std::min(j0 + col_step, g.N);
     const int64_t nr = u.panels * kInt8Panel, b_panel = int8_lines(g.K) * 64;
     const char* b = static_cast<const char*>(g.packed_b);
-    // Sums stay between k blocks, in the output if they can. Otherwise a tile is finished from L1:
-    // rows of the output, a power of two apart, would evict each other.
+    // Sums that need no epilogue go to the output. Others stay there between k blocks if they can,
+    // or are finished from L1.
     const int64_t block = lines_block(wide);
     const bool keep = lines > block;
-    const bool in_out = keep && g.out_dtype == DType::i32;
+    const bool bare = g.out_dtype == DType::i32 && (start || (shift() == 0 && !g.zero_a));
+    const bool in_out = bare || (keep && g.out_dtype == DType::i32);
+    const bool fetch = in_out && g.M * g.out_row_stride > kFetchedOutput;
     const int64_t step_bytes = row_bytes / lines * u.mr;
     alignas(64) int32_t tile[32 * 32];
     const Buffer rows(a ? 0 : ceil_div(i1 - i0, u.mr) * u.mr * row_bytes);
@@ -138,9 +149,16 @@ struct Product {
             c = reinterpret_cast<int32_t*>(sums.data()) + (i - i0) * ld + (j - j0);
           }
           const char* ap = panels + (i - i0) * row_bytes + l0 * step_bytes;
-          u.run(count, ap, g.a_signed && !u.needs_unsigned, bp, wide ? 0 : b_panel, c, ld, m, n,
-                l0 > 0);
-          if (last) finish(c, ld, i, j, m, n);
+          if (fetch) {  // on their way while the kernel runs
+            for (int64_t r = 0; r < m; ++r) {
+              __builtin_prefetch(c + r * ld, 1);
+              __builtin_prefetch(c + r * ld + n - 1, 1);
+            }
+          }
+          const int32_t* before = l0 > 0 ? c : start ? start + j : nullptr;
+          u.run(count, ap, g.a_signed && !u.needs_unsigned, bp, wide ? 0 : b_panel, before,
+                l0 > 0 ? ld : 0, c, ld, m, n);
+          if (last && !bare) finish(c, ld, i, j, m, n);
         }
       }
     }
@@ -175,13 +193,12 @@ void int8_pack(const Int8Matrix& b, int64_t N, int64_t K, void* packed) {
   const int64_t panels = int8_panels(N);
   Int8PackBArgs args{b, N, K, 0, panels, static_cast<int8_t*>(packed), nullptr};
   args.sums = reinterpret_cast<int32_t*>(args.panels + panels * int8_lines(K) * 64);
-  parallel_for(panels, std::max<int64_t>(1, 256 * 1024 / (K * 16 + 1)),
-               [&](int64_t p0, int64_t p1) {
-                 Int8PackBArgs part = args;
-                 part.p0 = p0;
-                 part.p1 = p1;
-                 int8_kernels().pack_b(part);
-               });
+  parallel_for(panels, std::max<int64_t>(1, 64 * 1024 / (K * 16 + 1)), [&](int64_t p0, int64_t p1) {
+    Int8PackBArgs part = args;
+    part.p0 = p0;
+    part.p1 = p1;
+    int8_kernels().pack_b(part);
+  });
 }
 
 void int8_gemm(const Int8Gemm& g) {
@@ -199,7 +216,17 @@ void int8_gemm(const Int8Gemm& g) {
   const bool whole = a_bytes <= kRowsBytes;
   const Buffer a(whole ? a_bytes : 0);
   const bool wide = u.widen && row_panels >= kWideRowPanels;
-  Product p{g, u, lines, row_bytes, wide, a.data(), 0, 0, 0};
+  Product p{g, u, lines, row_bytes, wide, a.data(), 0, 0, 0, nullptr};
+  const bool one_zero = !g.zero_a || g.zero_a_stride == 0;
+  const uint32_t zero = static_cast<uint32_t>(p.shift()) +
+                        static_cast<uint32_t>(g.zero_a && one_zero ? *g.zero_a : 0);
+  const Buffer start(one_zero && zero != 0 ? g.N * 4 : 0);
+  if (start.p) {
+    int32_t* v = static_cast<int32_t*>(start.p);
+    for (int64_t j = 0; j < g.N; ++j)
+      v[j] = static_cast<int32_t>(0u - zero * static_cast<uint32_t>(p.b_sums()[j]));
+    p.start = v;
+  }
   if (whole) {
     parallel_for(row_panels,
                  serial ? row_panels : std::max<int64_t>(1, 128 * 1024 / (u.mr * g.K + 1)),

@@ -1,5 +1,6 @@
 // Packing and epilogue of the integer product.
 #include "ops/matmul/gemm_int8_kernels.h"
+#include "ops/matmul/transpose_simd.h"
 #include "simd/rows.h"
 
 namespace tercel {
@@ -42,13 +43,13 @@ TERCEL_INLINE VecI sum_bytes(VecI w) {
          (shift_right_signed<24>(shift_left<8>(w)) + shift_right_signed<24>(w));
 }
 
-// Lines [l, lines) of a panel, element by element.
-void pack_tail(const Int8PackBArgs& g, int64_t p, int64_t l) {
+// Lines [l, l1) of a panel, element by element.
+void pack_tail(const Int8PackBArgs& g, int64_t p, int64_t l, int64_t l1) {
   const int64_t lines = int8_lines(g.K), rs = g.b.row_stride, ks = g.b.k_stride,
                 n0 = p * kInt8Panel;
   const int8_t* src = static_cast<const int8_t*>(g.b.data) + n0 * rs;
   int8_t* dst = g.panels + p * lines * 64;
-  for (; l < lines; ++l) {
+  for (; l < l1; ++l) {
     for (int64_t j = 0; j < 16; ++j) {
       for (int64_t k = l * 4; k < l * 4 + 4; ++k) {
         dst[l * 64 + j * 4 + (k - l * 4)] =
@@ -58,43 +59,58 @@ void pack_tail(const Int8PackBArgs& g, int64_t p, int64_t l) {
   }
 }
 
-// k contiguous: four bytes of a column move as one word. Columns contiguous: four rows interleave,
-// over up to four panels so that a cache line of the source is read once.
+// Lines [l, l1) of a whole panel, k contiguous: four bytes of a column move as one word.
+TERCEL_INLINE void pack_words(const int8_t* src, int64_t rs, int64_t l, int64_t l1, int8_t* dst) {
+  for (; l < l1; ++l) {
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; ++j) __builtin_memcpy(dst + l * 64 + j * 4, src + j * rs + l * 4, 4);
+  }
+}
+
+// The same of `count` panels with columns contiguous: four rows interleave, over up to four panels
+// so that a cache line of the source is read once.
+TERCEL_INLINE void pack_lines(const int8_t* src, int64_t ks, int64_t l, int64_t l1, int64_t count,
+                              int64_t panel, int8_t* dst) {
+  for (; l < l1; ++l) {
+    // Rows far apart: nothing else brings them in time. Past the end it has no effect.
+    for (int64_t k = 16; k < 20; ++k) __builtin_prefetch(src + (l * 4 + k) * ks);
+    for (int64_t q = 0; q < count; ++q) {
+      interleave(src + l * 4 * ks + q * 16, ks, dst + q * panel + l * 64);
+    }
+  }
+}
+
 void pack_b(const Int8PackBArgs& g) {
+  constexpr int64_t kTogether = 4;  // panels whose columns share a cache line of b
+  constexpr int64_t kBlock = 32;    // lines that are summed while they are in L1
   const int64_t lines = int8_lines(g.K), full = g.K / 4, rs = g.b.row_stride, ks = g.b.k_stride;
   for (int64_t p = g.p0; p < g.p1;) {
     const int64_t whole =
         g.N / kInt8Panel < g.p1 ? g.N / kInt8Panel - p : g.p1 - p;  // full panels from p
     const int8_t* src = static_cast<const int8_t*>(g.b.data) + p * kInt8Panel * rs;
     int8_t* dst = g.panels + p * lines * 64;
-    int64_t count = 1, packed = 0;
-    if (whole > 0 && ks == 1) {
-      packed = full;
-      for (int64_t l = 0; l < full; ++l) {
-#pragma GCC unroll 16
-        for (int j = 0; j < 16; ++j)
-          __builtin_memcpy(dst + l * 64 + j * 4, src + j * rs + l * 4, 4);
+    const bool by_words = whole > 0 && ks == 1, by_lines = whole > 0 && rs == 1 && !by_words;
+    const int64_t count = !by_lines ? 1 : whole < kTogether ? whole : kTogether;
+    VecI sums[kTogether];
+    for (VecI& s : sums) s = VecI(0);
+    for (int64_t l = 0; l < lines; l += kBlock) {
+      const int64_t l1 = l + kBlock < lines ? l + kBlock : lines;
+      const int64_t end = l1 < full ? l1 : full;
+      if (by_words) {
+        pack_words(src, rs, l, end, dst);
+      } else if (by_lines) {
+        pack_lines(src, ks, l, end, count, lines * 64, dst);
       }
-    } else if (whole > 0 && rs == 1) {
-      packed = full;
-      count = whole < 4 ? whole : 4;
-      for (int64_t l = 0; l < full; ++l) {
-        // Rows far apart: nothing else brings them in time. Past the end it has no effect.
-        for (int64_t k = 16; k < 20; ++k) __builtin_prefetch(src + (l * 4 + k) * ks);
-        for (int64_t q = 0; q < count; ++q) {
-          interleave(src + l * 4 * ks + q * 16, ks, dst + (q * lines + l) * 64);
+      const int64_t packed = !by_words && !by_lines ? l : end < l ? l : end;
+      for (int64_t q = 0; q < count; ++q) {
+        pack_tail(g, p + q, packed, l1);
+        for (int64_t i = l; i < l1; ++i) {
+          const void* line = dst + (q * lines + i) * 64;
+          sums[q] = sums[q] + sum_bytes(VecI::load(static_cast<const int32_t*>(line)));
         }
       }
     }
-    for (int64_t q = 0; q < count; ++q, ++p) {
-      pack_tail(g, p, packed);
-      VecI sums(0);
-      for (int64_t l = 0; l < lines; ++l) {
-        sums = sums +
-               sum_bytes(VecI::load(reinterpret_cast<const int32_t*>(dst + (q * lines + l) * 64)));
-      }
-      sums.store(g.sums + p * 16);
-    }
+    for (int64_t q = 0; q < count; ++q, ++p) sums[q].store(g.sums + p * 16);
   }
 }
 
@@ -148,18 +164,43 @@ TERCEL_OUTLINE void pack_row_tail(const Int8PackAArgs& g, const uint8_t* src, in
   }
 }
 
-// Whole groups of one row of consecutive k.
+// Whole groups [q, q1) of one row of consecutive k.
 template <class Group, class Flip>
-TERCEL_INLINE void pack_row(const uint8_t* src, int64_t count, int64_t step, const Flip& flip,
-                            uint8_t* out) {
+TERCEL_INLINE void pack_row(const uint8_t* src, int64_t q, int64_t q1, int64_t step,
+                            const Flip& flip, uint8_t* out) {
 #pragma GCC unroll 4
-  for (int64_t q = 0; q < count; ++q) {
+  for (; q < q1; ++q) {
     Group v;
     __builtin_memcpy(&v, src + q * int64_t{sizeof(Group)}, sizeof(Group));
     v ^= flip;
     __builtin_memcpy(out + q * step, &v, sizeof(Group));
   }
 }
+
+// A panel of words of four k, transposed in registers, as far as squares fit into the rows and k of
+// a; the number of groups done.
+#if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
+int64_t pack_squares(const Int8PackAArgs& g, int64_t row, uint8_t* panel) {
+  constexpr int L = kTransposeF32;
+  typedef uint32_t Words __attribute__((vector_size(sizeof(TransposeRegF32)), may_alias));
+  if (g.group != 4 || g.mr > L || g.k_stride != 1 || g.row_stride % 4 != 0 || row + L > g.rows)
+    return 0;
+  const float* src =
+      reinterpret_cast<const float*>(static_cast<const char*>(g.a) + row * g.row_stride);
+  const Words flip = Words{} + g.flip * 0x01010101u;
+  int64_t q = 0;
+  for (; q + L <= g.K / 4; q += L) {
+    TransposeRegF32 t[L];
+    transpose(src + q, g.row_stride / 4, t);
+    float* out = reinterpret_cast<float*>(panel) + q * g.mr;
+#pragma GCC unroll 16
+    for (int j = 0; j < L; ++j) store(out + j * g.mr, (TransposeRegF32)((Words)t[j] ^ flip), g.mr);
+  }
+  return q;
+}
+#else
+int64_t pack_squares(const Int8PackAArgs&, int64_t, uint8_t*) { return 0; }
+#endif
 
 void pack_a(const Int8PackAArgs& g) {
   typedef uint8_t Line __attribute__((vector_size(64)));
@@ -170,18 +211,19 @@ void pack_a(const Int8PackAArgs& g) {
   for (int64_t p = 0; p < panels; ++p) {
     const int64_t rows = g.rows - p * mr < mr ? g.rows - p * mr : mr;
     uint8_t* panel = static_cast<uint8_t*>(g.dst) + p * groups * step;
+    const int64_t done = pack_squares(g, p * mr, panel);
     for (int64_t i = 0; i < mr; ++i) {
       uint8_t* out = panel + i * group;
       if (i >= rows) {
-        for (int64_t q = 0; q < groups; ++q)
+        for (int64_t q = done; q < groups; ++q)
           __builtin_memset(out + q * step, 0, static_cast<size_t>(group));
         continue;
       }
       const uint8_t* src = static_cast<const uint8_t*>(g.a) + (p * mr + i) * g.row_stride;
       if (group == 4) {
-        pack_row<uint32_t>(src, full, step, g.flip * 0x01010101u, out);
+        pack_row<uint32_t>(src, done, full, step, g.flip * 0x01010101u, out);
       } else {
-        pack_row<Line>(src, full, step, Line{} + g.flip, out);
+        pack_row<Line>(src, done, full, step, Line{} + g.flip, out);
       }
       pack_row_tail(g, src, full, groups, out);
     }

@@ -14,14 +14,15 @@
 
 namespace tercel {
 
-// c[m][n] (+)= sum over `lines` lines (four k each) of a times b. 1 <= m <= mr, 1 <= n <= 16
-// panels. `a`: a panel made by pack_a, k groups one behind the other; `b`: first panel, the next
-// one b_panel bytes on; b_panel 0: one panel made by widen_b (kernels with `widen` only).
-// `a_signed` tells kernels that take both. Writes only c[0..m)[0..n). `lines` is a multiple of 16
-// except in the last call of a row.
+// c[m][n] = start[m * start_ld + n] + sum over `lines` lines (four k each) of a times b; start
+// null: 0. It is c itself to go on with earlier sums. 1 <= m <= mr, 1 <= n <= 16 panels. `a`: a
+// panel made by pack_a, k groups one behind the other; `b`: first panel, the next one b_panel bytes
+// on; b_panel 0: one panel made by widen_b (kernels with `widen` only). `a_signed` tells kernels
+// that take both. Writes only c[0..m)[0..n). `lines` is a multiple of 16 except in the last call of
+// a row.
 using Int8UkrFn = void (*)(int64_t lines, const void* a, bool a_signed, const void* b,
-                           int64_t b_panel, int32_t* c, int64_t ldc, int64_t m, int64_t n,
-                           bool accumulate);
+                           int64_t b_panel, const int32_t* start, int64_t start_ld, int32_t* c,
+                           int64_t ldc, int64_t m, int64_t n);
 
 struct Int8Ukernel {
   const char* name;
@@ -31,9 +32,9 @@ struct Int8Ukernel {
   Int8UkrFn run;
 };
 
-#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned)                \
-  extern "C++" void gemm_ukr_##name(int64_t, const void*, bool, const void*, int64_t, int32_t*, \
-                                    int64_t, int64_t, int64_t, bool);
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned)      \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, bool, const void*, int64_t, \
+                                    const int32_t*, int64_t, int32_t*, int64_t, int64_t, int64_t);
 #include "ops/matmul/gemm_int8_ukernels.inc"
 #undef TERCEL_INT8_UKR
 

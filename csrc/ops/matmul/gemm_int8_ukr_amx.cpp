@@ -70,8 +70,8 @@ TERCEL_INLINE void by_size(int64_t steps, const char* a, const char* b, int64_t 
 }  // namespace
 
 void gemm_ukr_int8_32x32_amx(int64_t lines, const void* a, bool a_signed, const void* b,
-                             int64_t b_panel, int32_t* c, int64_t ldc, int64_t m, int64_t n,
-                             bool accumulate) {
+                             int64_t b_panel, const int32_t* start, int64_t start_ld, int32_t* c,
+                             int64_t ldc, int64_t m, int64_t n) {
   alignas(64) int32_t tile[32 * 32];
   const char *ap = static_cast<const char*>(a), *bp = static_cast<const char*>(b);
   _tile_loadconfig(&kConfig);
@@ -84,10 +84,11 @@ void gemm_ukr_int8_32x32_amx(int64_t lines, const void* a, bool a_signed, const 
   for (int64_t i = 0; i < m; ++i) {
     int32_t* dst = c + i * ldc;
     const int32_t* src = tile + i * 32;
-    if (accumulate) {
+    if (start) {
+      const int32_t* before = start + i * start_ld;
       for (int64_t j = 0; j < n; ++j) {
         dst[j] =
-            static_cast<int32_t>(static_cast<uint32_t>(dst[j]) + static_cast<uint32_t>(src[j]));
+            static_cast<int32_t>(static_cast<uint32_t>(before[j]) + static_cast<uint32_t>(src[j]));
       }
     } else {
       for (int64_t j = 0; j < n; ++j) dst[j] = src[j];

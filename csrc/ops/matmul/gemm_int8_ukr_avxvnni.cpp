@@ -28,10 +28,15 @@ struct Ymm {
 #endif
     return acc;
   }
-  static TERCEL_INLINE void store(int32_t* p, Reg v, int64_t n, bool accumulate) {
-    const __m256i mask = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + 8 - n));
-    if (accumulate) v = _mm256_add_epi32(v, _mm256_maskload_epi32(p, mask));
-    _mm256_maskstore_epi32(p, mask, v);
+  static TERCEL_INLINE Reg mask(int64_t n) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kMask + 8 - n));
+  }
+  static TERCEL_INLINE Reg add(Reg a, Reg b) { return _mm256_add_epi32(a, b); }
+  static TERCEL_INLINE Reg load_partial(const int32_t* p, int64_t n) {
+    return _mm256_maskload_epi32(p, mask(n));
+  }
+  static TERCEL_INLINE void store_partial(int32_t* p, Reg v, int64_t n) {
+    _mm256_maskstore_epi32(p, mask(n), v);
   }
 };
 
@@ -42,11 +47,12 @@ struct Ymm {
 #else
 #define TERCEL_INT8_YMM_NAME gemm_ukr_int8_6x16_avxvnni
 #endif
-void TERCEL_INT8_YMM_NAME(int64_t lines, const void* a, bool, const void* b, int64_t, int32_t* c,
-                          int64_t ldc, int64_t m, int64_t n, bool accumulate) {
+void TERCEL_INT8_YMM_NAME(int64_t lines, const void* a, bool, const void* b, int64_t,
+                          const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc,
+                          int64_t m, int64_t n) {
   const auto at = [](int j) { return j * 32; };
-  vnni_rows<Ymm, 6, 2>(m, lines, static_cast<const int32_t*>(a), static_cast<const char*>(b), at, c,
-                       ldc, n, accumulate);
+  vnni_rows<Ymm, 6, 2>(m, lines, static_cast<const int32_t*>(a), static_cast<const char*>(b), at,
+                       start, start_ld, c, ldc, n);
 }
 
 }  // namespace tercel

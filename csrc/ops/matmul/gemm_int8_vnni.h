@@ -1,5 +1,5 @@
 // Register tile over vpdpbusd, for 256- and 512-bit registers. A supplies: Reg, kColumns (int32
-// lanes), zero, set1, load (aligned), dot(acc, unsigned bytes, signed bytes), add_partial,
+// lanes), zero, set1, load (aligned), dot(acc, unsigned bytes, signed bytes), load_partial, add,
 // store_partial.
 #pragma once
 
@@ -12,8 +12,9 @@ namespace {
 // M rows of a panel of MR rows times NR registers of columns; `at(j)`: byte offset of register j in
 // a line group.
 template <class A, int M, int MR, int NR, class At>
-TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At at, int32_t* c,
-                             int64_t ldc, int64_t n, bool accumulate) {
+TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At at,
+                             const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc,
+                             int64_t n) {
   typename A::Reg acc[M][NR];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
@@ -40,8 +41,12 @@ TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At 
     for (int j = 0; j < NR; ++j) {
       const int64_t left = n - A::kColumns * j;
       if (left <= 0) continue;
-      A::store(c + i * ldc + A::kColumns * j, acc[i][j], left < A::kColumns ? left : A::kColumns,
-               accumulate);
+      const int64_t lanes = left < A::kColumns ? left : A::kColumns;
+      typename A::Reg sum = acc[i][j];
+      if (start) {
+        sum = A::add(sum, A::load_partial(start + i * start_ld + A::kColumns * j, lanes));
+      }
+      A::store_partial(c + i * ldc + A::kColumns * j, sum, lanes);
     }
   }
 }
@@ -49,9 +54,11 @@ TERCEL_INLINE void vnni_tile(int64_t lines, const int32_t* a, const char* b, At 
 // Calls the tile for m in 1..MR.
 template <class A, int MR, int NR, class At, int M = MR>
 TERCEL_INLINE void vnni_rows(int64_t m, int64_t lines, const int32_t* a, const char* b, At at,
-                             int32_t* c, int64_t ldc, int64_t n, bool accumulate) {
-  if (m == M) return vnni_tile<A, M, MR, NR>(lines, a, b, at, c, ldc, n, accumulate);
-  if constexpr (M > 1) vnni_rows<A, MR, NR, At, M - 1>(m, lines, a, b, at, c, ldc, n, accumulate);
+                             const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc,
+                             int64_t n) {
+  if (m == M) return vnni_tile<A, M, MR, NR>(lines, a, b, at, start, start_ld, c, ldc, n);
+  if constexpr (M > 1)
+    vnni_rows<A, MR, NR, At, M - 1>(m, lines, a, b, at, start, start_ld, c, ldc, n);
 }
 
 }  // namespace
