@@ -195,10 +195,21 @@ MUTANTS = [
     ),
     mma(
         "rows past the end are loaded",
-        "line < lines ? width - unit * kUnit : 0",
-        "width - unit * kUnit",
+        "i * kPass < lines ? left * static_cast<int>(sizeof(T)) : 0",
+        "left * static_cast<int>(sizeof(T))",
     ),
-    mma("misaligned operands through cp.async", "if (x.aligned) {", "if (true) {"),
+    mma(
+        "rows past the end are loaded, misaligned operands",
+        "i * kPass < lines && e < left",
+        "e < left",
+    ),
+    mma("copies overlap", "i * (kPass * kUnits * 16)", "i * (kPass * kUnits * 8)"),
+    mma(
+        "copies of one line only",
+        "        src += kPass * stride;\n      }\n    } else",
+        "      }\n    } else",
+    ),
+    mma("misaligned operands through cp.async", "if (aligned) {", "if (true) {"),
     mma(
         "no barrier before the sums are staged",
         "  __syncthreads();  // the last stage has been read by all; no copy is under way\n",
@@ -490,7 +501,7 @@ def check(mutant: Mutant | None, program: str, folder: Path, objects: list[str],
         env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")
         if mode != "plain":
             env["TERCEL_EMU_QUICK"] = "1"
-        rc, text = run([str(binary)], 120, env)
+        rc, text = run([str(binary)], 300, env)  # sanitizers on a busy machine
         if rc:
             lines = [
                 x for x in text.splitlines() if "emulator:" in x or "WARNING" in x or " is " in x

@@ -80,30 +80,38 @@ struct MmaTile {
     return static_cast<uint32_t>((line * kUnits + (unit ^ (line & 7))) * 16);
   }
 
-  // Fills the stage with rows [row0, row0 + kRows) and k [k0, k0 + kDepth) of the operand. `k_end`
-  // bounds k.
-  TERCEL_DEVICE static void load(unsigned char* stage, const MmaOperand& x, int64_t offset,
-                                 int64_t row0, int64_t rows, int64_t k0, int64_t k_end) {
-    static_assert(kLines * kUnits % kThreads == 0, "every thread copies the same number of units");
-    const T* base = static_cast<const T*>(x.data) + offset;
-    const int64_t lines = kKMajor ? rows - row0 : k_end - k0;
-    const int64_t width = kKMajor ? k_end - k0 : rows - row0;
-    const T* first = base + (kKMajor ? row0 * x.stride + k0 : k0 * x.stride + row0);
-    const uint32_t address = shared_u32(stage);
-    TERCEL_UNROLL
-    for (int i = 0; i < kLines * kUnits / kThreads; ++i) {
-      const int index = static_cast<int>(threadIdx.x) + i * kThreads;
-      const int line = index / kUnits, unit = index % kUnits;
-      int64_t left = line < lines ? width - unit * kUnit : 0;
-      left = left < 0 ? 0 : left > kUnit ? kUnit : left;
-      const T* src = left ? first + line * x.stride + unit * kUnit : base;
-      if (x.aligned) {
-        cp_async16(address + at(line, unit), src, static_cast<int>(left) * int(sizeof(T)));
-      } else {
+  // What this thread copies of every stage: unit `unit` of lines `line`, `line` + kPass, ... A multiple
+  // of 8 lines apart, so that they sit at the same place of the swizzle.
+  static constexpr int kPass = kThreads / kUnits;
+  static_assert(kThreads % kUnits == 0 && kPass % 8 == 0 && kLines % kPass == 0,
+                "every thread copies the same number of units, all swizzled alike");
+
+  // Fills the stage from `first`, element (row0, k0) of the operand; `rows` from there and `depth` of
+  // k are inside it. Few live values: the sums take half of all registers.
+  TERCEL_DEVICE static void load(unsigned char* stage, const T* first, int64_t stride, bool aligned,
+                                 int rows, int depth) {
+    const int line = static_cast<int>(threadIdx.x) / kUnits;
+    const int unit = static_cast<int>(threadIdx.x) % kUnits;
+    const int lines = (kKMajor ? rows : depth) - line;
+    int left = (kKMajor ? depth : rows) - unit * kUnit;
+    left = left < 0 ? 0 : left > kUnit ? kUnit : left;
+    const T* src = first + line * stride + unit * kUnit;
+    if (aligned) {
+      const uint32_t dst = shared_u32(stage) + at(line, unit);
+      TERCEL_UNROLL
+      for (int i = 0; i < kLines / kPass; ++i) {  // nothing is read where no byte is asked for
+        cp_async16(dst + i * (kPass * kUnits * 16), src,
+                   i * kPass < lines ? left * static_cast<int>(sizeof(T)) : 0);
+        src += kPass * stride;
+      }
+    } else {
+      _Pragma("unroll 1")
+      for (int i = 0; i < kLines / kPass; ++i) {
         Pack<T, kUnit> pack;
         TERCEL_UNROLL
-        for (int e = 0; e < kUnit; ++e) pack.v[e] = e < left ? src[e] : T{};
-        *reinterpret_cast<Pack<T, kUnit>*>(stage + at(line, unit)) = pack;
+        for (int e = 0; e < kUnit; ++e) pack.v[e] = i * kPass < lines && e < left ? src[e] : T{};
+        *reinterpret_cast<Pack<T, kUnit>*>(stage + at(line + i * kPass, unit)) = pack;
+        src += kPass * stride;
       }
     }
   }
@@ -130,9 +138,13 @@ struct MmaTile {
   }
 };
 
+TERCEL_DEVICE int inside(int64_t left, int most) {
+  return left < most ? static_cast<int>(left) : most;
+}
+
 template <class T, class Out, int BM, int BN, int WM, int WN, int kStages, bool kAKMajor,
           bool kBKMajor>
-__global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
+__global__ void __launch_bounds__(BM / WM * (BN / WN) * 32, 2)
     gemm_mma_kernel(const __grid_constant__ MmaArgs p) {
   static_assert(sizeof(T) == 2 || (kAKMajor && kBKMajor), "ldmatrix transposes 16-bit elements only");
   constexpr int kThreads = BM / WM * (BN / WN) * 32;
@@ -155,10 +167,16 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
 
+  const int rows_a = inside(p.M - m0, BM), rows_b = inside(p.N - n0, BN);
+  const T* a = static_cast<const T*>(p.a.data) + offset.a;
+  const T* b = static_cast<const T*>(p.b.data) + offset.b;
+  a += kAKMajor ? m0 * p.a.stride + k_begin : k_begin * p.a.stride + m0;
+  b += kBKMajor ? n0 * p.b.stride + k_begin : k_begin * p.b.stride + n0;
   auto load = [&](int s, int step) {
-    const int64_t k = k_begin + static_cast<int64_t>(step) * kDepth;
-    A::load(stage_a(s), p.a, offset.a, m0, p.M, k, k_end);
-    B::load(stage_b(s), p.b, offset.b, n0, p.N, k, k_end);
+    const int64_t k = static_cast<int64_t>(step) * kDepth;
+    const int depth = inside(k_end - k_begin - k, kDepth);
+    A::load(stage_a(s), a + (kAKMajor ? k : k * p.a.stride), p.a.stride, p.a.aligned, rows_a, depth);
+    B::load(stage_b(s), b + (kBKMajor ? k : k * p.b.stride), p.b.stride, p.b.aligned, rows_b, depth);
   };
 
   Sum sum[MI][NI][4];
@@ -186,24 +204,24 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
     const uint32_t sb = shared_u32(stage_b(step % kStages));
     TERCEL_UNROLL
     for (int k = 0; k < 4; ++k) {
-      uint32_t a[MI][4], b[NI][2];
+      uint32_t fa[MI][4], fb[NI][2];
       TERCEL_UNROLL
       for (int i = 0; i < MI; ++i) {
-        A::fragment_a(a[i], sa, warp_m + i * 16, k);
+        A::fragment_a(fa[i], sa, warp_m + i * 16, k);
         TERCEL_UNROLL
-        for (int e = 0; e < 4; ++e) a[i][e] = MmaTraits<T>::prepare(a[i][e]);
+        for (int e = 0; e < 4; ++e) fa[i][e] = MmaTraits<T>::prepare(fa[i][e]);
       }
       TERCEL_UNROLL
       for (int j = 0; j < NI; j += 2) {
         uint32_t r[4];
         B::fragment_b(r, sb, warp_n + j * 8, k);
         TERCEL_UNROLL
-        for (int e = 0; e < 4; ++e) b[j + e / 2][e % 2] = MmaTraits<T>::prepare(r[e]);
+        for (int e = 0; e < 4; ++e) fb[j + e / 2][e % 2] = MmaTraits<T>::prepare(r[e]);
       }
       TERCEL_UNROLL
       for (int i = 0; i < MI; ++i) {
         TERCEL_UNROLL
-        for (int j = 0; j < NI; ++j) MmaTraits<T>::mma(sum[i][j], a[i], b[j]);
+        for (int j = 0; j < NI; ++j) MmaTraits<T>::mma(sum[i][j], fa[i], fb[j]);
       }
     }
   }
