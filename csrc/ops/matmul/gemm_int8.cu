@@ -53,6 +53,6 @@ void epilogue(const Int8EpilogueArgs& a) {
 }  // namespace
 
 TERCEL_DEVICE_TABLE(Int8Kernels, int8_kernels) = {
-    .pack_b = nullptr, .pack_a = nullptr, .epilogue = epilogue};
+    .pack_b = nullptr, .pack_a = nullptr, .widen_b = nullptr, .epilogue = epilogue};
 
 }  // namespace tercel::cuda
