@@ -1,5 +1,7 @@
 """out=, and NumPy's argument names, over the functions that have them."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -177,6 +179,12 @@ def test_special_gradients_are_right():
         want = sign * t ** -(n + 1.0)
         scale = tercel.polygamma(n, t).abs() + tercel.polygamma(n, t + 1).abs()
         assert ((step - want).abs() <= 1e-12 * scale).all()
+    # Large orders at large x: the powers alone would underflow.
+    for n, at in ((150, 200.0), (150, 3.0), (60, 1e4), (21, 700.0)):
+        terms = (at / (at + np.arange(20000.0))) ** (n + 1)
+        want = (-1) ** (n + 1) * math.exp(math.lgamma(n + 1) - (n + 1) * math.log(at)) * terms.sum()
+        got = tercel.polygamma(n, tercel.tensor(at, dtype=tercel.float64)).item()
+        assert abs(got - want) <= 1e-12 * abs(want)
     assert tercel.polygamma(1, tercel.tensor([0.0, -2.0])).isinf().all()
     with pytest.raises(ValueError, match="n must be in"):
         tercel.polygamma(-1, tercel.ones(1))

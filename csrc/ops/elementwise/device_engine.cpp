@@ -6,6 +6,7 @@
 #include "ops/elementwise/device_kernels.h"
 #include "ops/elementwise/engine.h"
 #include "ops/elementwise/kernels.h"
+#include "ops/elementwise/special_kernels.h"
 
 namespace tercel {
 namespace {
@@ -28,7 +29,8 @@ OpId identify(const Op* op) {
   const bool found = find_in(binary_kernels(), OpTable::binary, op, &id) ||
                      find_in(unary_kernels(), OpTable::unary, op, &id) ||
                      find_in(activation_kernels(), OpTable::activation, op, &id) ||
-                     find_in(ternary_kernels(), OpTable::ternary, op, &id);
+                     find_in(ternary_kernels(), OpTable::ternary, op, &id) ||
+                     find_in(special_kernels(), OpTable::special, op, &id);
   TERCEL_CHECK(found, NotImplemented, "this elementwise operation has no CUDA kernel");
   return id;
 }

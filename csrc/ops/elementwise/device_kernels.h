@@ -8,7 +8,7 @@
 
 namespace tercel {
 
-enum class OpTable : uint8_t { copy, unary, binary, ternary, activation };
+enum class OpTable : uint8_t { copy, unary, binary, ternary, activation, special };
 
 // out[i] = op(in[0][i], ...), operand 0 is the output. Strides in bytes. An operand given by value
 // has `value` (bits of its compute type: double for floats, int64 for the rest) and data = null.

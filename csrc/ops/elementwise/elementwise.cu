@@ -5,65 +5,19 @@
 #include "cuda/device_table.h"
 #include "ops/elementwise/device_kernels.h"
 #include "ops/elementwise/functors.cuh"
+#include "ops/elementwise/general_loop.cuh"
 
 namespace tercel::cuda {
 namespace {
 
 constexpr int kThreads = 256;
 
-// ---- general: any strides, any dtypes
-// --------------------------------------------------------------
-template <class M>
-TERCEL_DEVICE M operand(const ElementwiseDeviceArgs& a, int k, int64_t offset) {
-  if (k > a.inputs) return M(0);
-  if (a.data[k]) return load_element<M>(a.data[k] + offset, a.dtype[k]);
-  if constexpr (IsReal<M>::value) {
-    union {
-      uint64_t bits;
-      double value;
-    } u = {a.value[k]};
-    return static_cast<M>(u.value);
-  } else {
-    return static_cast<M>(a.value[k]);
+struct AnyOp {
+  template <class M>
+  TERCEL_DEVICE static M apply(const ElementwiseDeviceArgs& a, M x, M y, M z, bool narrow) {
+    return apply_op<M>(a.table, a.op, x, y, z, a.params, narrow);
   }
-}
-
-// I: type of the index arithmetic, 32-bit where it suffices (a 64-bit division is about 70
-// instructions).
-template <class M, class I>
-__global__ void __launch_bounds__(kThreads) general(ElementwiseDeviceArgs a) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  const bool narrow = a.dtype[0] == DType::f32;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < a.loop.numel;
-       i += step) {
-    int64_t offset[4] = {};
-    I rest = static_cast<I>(i);
-    for (int d = 0; d < a.loop.dims; ++d) {
-      const I size = static_cast<I>(a.loop.sizes[d]);
-      const I q = d + 1 < a.loop.dims ? rest / size : 0;
-      const int64_t index = rest - q * size;
-      rest = q;
-      TERCEL_UNROLL
-      for (int k = 0; k < 4; ++k) {
-        if (k <= a.inputs) offset[k] += index * a.loop.strides[k][d];
-      }
-    }
-    const M x = operand<M>(a, 1, offset[1]), y = operand<M>(a, 2, offset[2]),
-            z = operand<M>(a, 3, offset[3]);
-    const M result = apply_op<M>(a.table, a.op, x, y, z, a.params, narrow);
-    store_element<M>(a.data[0] + offset[0], a.dtype[0], result);
-  }
-}
-
-template <class M>
-void run_general(const ElementwiseDeviceArgs& a) {
-  const unsigned grid = grid_for(a.loop.numel, kThreads);
-  if (a.loop.numel < (int64_t{1} << 31)) {
-    launch(general<M, uint32_t>, grid, kThreads, 0, a);
-  } else {
-    launch(general<M, uint64_t>, grid, kThreads, 0, a);
-  }
-}
+};
 
 // ---- contiguous, one dtype, 16 bytes per access
 // ---------------------------------------------------------
@@ -180,16 +134,17 @@ bool try_packed(const ElementwiseDeviceArgs& a) {
 }
 
 void run(const ElementwiseDeviceArgs& a) {
+  if (a.table == OpTable::special) return run_special(a);
   if (try_packed(a)) return;
   switch (a.work) {
     case Work::f64:
-      return run_general<double>(a);
+      return run_general<AnyOp, double>(a);
     case Work::f32:
-      return run_general<float>(a);
+      return run_general<AnyOp, float>(a);
     case Work::i64:
-      return run_general<int64_t>(a);
+      return run_general<AnyOp, int64_t>(a);
     default:
-      return run_general<int32_t>(a);
+      return run_general<AnyOp, int32_t>(a);
   }
 }
 

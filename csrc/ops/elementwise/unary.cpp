@@ -7,6 +7,7 @@
 #include "ops/elementwise/kernels.h"
 #include "ops/elementwise/rules.h"
 #include "ops/elementwise/special_kernels.h"
+#include "ops/elementwise/special_scalar.h"
 
 namespace tercel {
 namespace {
@@ -210,7 +211,13 @@ Tensor logit(const Tensor& x, std::optional<double> eps) {
 Tensor polygamma(int64_t n, const Tensor& x) {
   TERCEL_CHECK(n >= 0 && n <= 150, Value, "polygamma: n must be in [0, 150], got ", n);
   if (n == 0) return digamma(x);
-  const ParamList p = {static_cast<double>(n)};
+  PolygammaOrder order{static_cast<int>(n), 1.0, 1.0};
+  if (n > kPolygammaPolynomial) {
+    order.unit = std::exp(std::lgamma(static_cast<double>(n + 1)) / static_cast<double>(n + 1));
+  } else {
+    for (int64_t i = 2; i <= n; ++i) order.factor *= static_cast<double>(i);
+  }
+  const ParamList p = {static_cast<double>(n), order.unit, order.factor};
   return unary(kPolygamma, x, p);
 }
 
