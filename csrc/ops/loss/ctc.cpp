@@ -14,9 +14,10 @@
 namespace tercel {
 namespace {
 
-// Everything but log_probs, checked and on the host.
+// Everything but log_probs: checked on the host, then moved to where log_probs are.
 struct CtcProblem {
   int64_t frames, samples, classes, longest = 0, blank;
+  Device device;
   Tensor targets, target_offset, input_lengths, target_lengths;  // int64, contiguous
   int64_t row() const { return kCtcPad + (2 * longest + 8) / 8 * 8 + 2 * kCtcPad; }
 };
@@ -72,27 +73,35 @@ CtcProblem check_ctc(const Tensor& x, const Tensor& targets, const Tensor& input
   }
   TERCEL_CHECK(padded || used == p.targets.numel(), Shape, "ctc_loss: targets hold ",
                p.targets.numel(), " labels, target_lengths add up to ", used);
+  p.device = x.device();
+  for (Tensor* t : {&p.targets, &p.target_offset, &p.input_lengths, &p.target_lengths}) {
+    *t = to_device(*t, p.device);
+  }
   return p;
 }
 
 CtcArgs kernel_args(const CtcProblem& p, const Tensor& x, const Tensor& alpha, const Tensor& nll,
                     const Tensor& workspace) {
   CtcArgs a{};
-  a.log_probs = x.data();
-  a.targets = p.targets.data_as<int64_t>();
-  a.target_offset = p.target_offset.data_as<int64_t>();
-  a.input_lengths = p.input_lengths.data_as<int64_t>();
-  a.target_lengths = p.target_lengths.data_as<int64_t>();
-  a.alpha = alpha.data_as<double>();
-  a.nll = nll.data_as<double>();
-  a.workspace = workspace.data_as<double>();
+  const auto indices = [&p](const Tensor& t) {
+    return static_cast<const int64_t*>(t.data(p.device));
+  };
+  const auto doubles = [&p](const Tensor& t) { return static_cast<double*>(t.data(p.device)); };
+  a.log_probs = x.data(p.device);
+  a.targets = indices(p.targets);
+  a.target_offset = indices(p.target_offset);
+  a.input_lengths = indices(p.input_lengths);
+  a.target_lengths = indices(p.target_lengths);
+  a.alpha = doubles(alpha);
+  a.nll = doubles(nll);
+  a.workspace = doubles(workspace);
   a.frames = p.frames, a.samples = p.samples, a.classes = p.classes, a.row = p.row();
   a.blank = p.blank;
   a.dtype = x.dtype();
   return a;
 }
 Tensor ctc_workspace(const CtcProblem& p) {
-  return empty({p.samples, 4 * p.row() + p.classes}, DType::f64);
+  return empty({p.samples, 4 * p.row() + p.classes}, DType::f64, p.device);
 }
 int64_t ctc_cost(const CtcProblem& p) { return p.samples * p.frames * (p.row() * 6 + p.classes); }
 
@@ -105,12 +114,13 @@ struct CtcNode final : Node {
     TERCEL_CHECK(!grad_enabled(), NotImplemented,
                  "ctc_loss: no second derivative (create_graph=True) is provided");
     const Tensor input = contiguous(x.get(*this)), g = contiguous(to(grads[0], DType::f64));
-    const Tensor dx = empty(input.shape(), input.dtype()), workspace = ctc_workspace(problem);
+    const Device dev = problem.device;
+    const Tensor dx = empty(input.shape(), input.dtype(), dev), workspace = ctc_workspace(problem);
     CtcArgs a = kernel_args(problem, input, alpha.get(*this), nll.get(*this), workspace);
-    a.g = g.data_as<double>();
-    a.dx = dx.data();
+    a.g = static_cast<const double*>(g.data(dev));
+    a.dx = dx.data(dev);
     a.zero_infinity = zero_infinity;
-    launch(ctc_kernels().bwd, a, ctc_cost(problem));
+    launch(ctc_kernels(dev).bwd, a, ctc_cost(problem), dev);
     return {dx};
   }
   void release_saved() override {
@@ -123,10 +133,11 @@ struct CtcNode final : Node {
 // -log of the probability of each sample's targets, [N] float64.
 Tensor ctc_nll(const Tensor& x, const CtcProblem& p, bool zero_infinity) {
   const Tensor xc = contiguous(detach(x));
-  const Tensor alpha = empty({p.samples, p.frames, p.row()}, DType::f64);
+  const Tensor alpha = empty({p.samples, p.frames, p.row()}, DType::f64, p.device);
   const Tensor workspace = ctc_workspace(p);
-  Tensor nll = empty({p.samples}, DType::f64);
-  launch(ctc_kernels().fwd, kernel_args(p, xc, alpha, nll, workspace), ctc_cost(p));
+  Tensor nll = empty({p.samples}, DType::f64, p.device);
+  launch(ctc_kernels(p.device).fwd, kernel_args(p, xc, alpha, nll, workspace), ctc_cost(p),
+         p.device);
   if (grad_needed(x)) {
     auto node = make_node<CtcNode>({&x});
     node->x.save(x);
