@@ -116,7 +116,6 @@ struct SkinnySquare {
   using Traits = TransposeTraits<T>;
   using Reg = typename Traits::Reg;
   static constexpr int L = Traits::kLanes;
-  // L streams are more than the hardware prefetcher likes to follow.
   static constexpr int64_t kAhead = 256 / sizeof(S);
   static constexpr int64_t kLine = 64 / sizeof(S);
 
@@ -198,75 +197,42 @@ struct SkinnySquare {
   }
 };
 
-// SQUARES groups of columns side by side: their chains of fused multiply-adds overlap.
-template <class S, int ROWS, int SQUARES>
-void skinny_squares(const SkinnyArgs& g, int64_t m0, int64_t n0) {
-  using Square = SkinnySquare<S, ROWS>;
+// One square at a time: L rows of w are as many streams as the hardware prefetcher follows. Twice
+// as many (two squares whose chains of fused multiply-adds overlap) took 1.15 times as long from
+// memory.
+template <class S, int ROWS>
+void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
   using T = acc_t<S>;
-  constexpr int L = Square::L;
+  constexpr int L = SkinnySquare<S, ROWS>::L;
   const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
-  const S* w = static_cast<const S*>(g.w);
-  alignas(64) T factors[SQUARES * L];
-  alignas(64) S rows[SQUARES > 1 ? 1 : L * kCopyStride<S>];
-  const auto at = [&](int64_t n, T* factor) TERCEL_LAMBDA_INLINE {
-    const int lanes = SQUARES == 1 && g.N < L ? static_cast<int>(g.N) : L;
-    return Square{g,
-                  x,
-                  w + n * g.w_ns,
-                  n,
-                  lanes,
-                  m0 == 0,
-                  g.scale.data ? g.scale.k_block : 0,
-                  factor,
-                  rows,
-                  w,
-                  0,
-                  0,
-                  {},
-                  {}};
-  };
-  Square a = at(n0, factors);
-  Square b = SQUARES > 1 ? at(n0 + L, factors + (SQUARES - 1) * L) : a;
+  const S* w = static_cast<const S*>(g.w) + n0 * g.w_ns;
+  alignas(64) T factor[L];
+  alignas(64) S rows[L * kCopyStride<S>];
+  const int lanes = g.N < L ? static_cast<int>(g.N) : L;
+  SkinnySquare<S, ROWS> square{
+      g,      x,    w, n0, lanes, m0 == 0, g.scale.data ? g.scale.k_block : 0,
+      factor, rows, w, 0,  0,     {},      {}};
   for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
     const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-    a.begin_block(k0, k1 - k0);
-    if (SQUARES > 1) b.begin_block(k0, k1 - k0);
+    square.begin_block(k0, k1 - k0);
     int64_t k = k0;
-    for (; k + L <= k1; k += L) {
-      a.step(k);
-      if (SQUARES > 1) b.step(k);
-    }
-    if (k < k1) {
-      a.tail(k, static_cast<int>(k1 - k));
-      if (SQUARES > 1) b.tail(k, static_cast<int>(k1 - k));
-    }
-    a.end_block(k0 == 0);
-    if (SQUARES > 1) b.end_block(k0 == 0);
+    for (; k + L <= k1; k += L) square.step(k);
+    if (k < k1) square.tail(k, static_cast<int>(k1 - k));
+    square.end_block(k0 == 0);
   }
-  a.finish(m0);
-  if (SQUARES > 1) b.finish(m0);
+  square.finish(m0);
 }
 
 template <class S>
 void skinny_transposed(const SkinnyArgs& g) {
   constexpr int L = TransposeTraits<acc_t<S>>::kLanes;
-  int64_t n = 0;
-  for (; n + 2 * L <= g.N; n += 2 * L) {
-    int64_t m = 0;
-    for (; m + 4 <= g.M; m += 4) {
-      skinny_squares<S, 4, 1>(g, m, n);
-      skinny_squares<S, 4, 1>(g, m, n + L);
-    }
-    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 2>(g, m, n);
-    if (m < g.M) skinny_squares<S, 1, 2>(g, m, n);
-  }
-  for (; n < g.N; n += L) {
+  for (int64_t n = 0; n < g.N; n += L) {
     // The last group overlaps the one before it, where there is one.
     const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
     int64_t m = 0;
-    for (; m + 4 <= g.M; m += 4) skinny_squares<S, 4, 1>(g, m, at);
-    for (; m + 2 <= g.M; m += 2) skinny_squares<S, 2, 1>(g, m, at);
-    if (m < g.M) skinny_squares<S, 1, 1>(g, m, at);
+    for (; m + 4 <= g.M; m += 4) skinny_square<S, 4>(g, m, at);
+    for (; m + 2 <= g.M; m += 2) skinny_square<S, 2>(g, m, at);
+    if (m < g.M) skinny_square<S, 1>(g, m, at);
   }
 }
 
