@@ -88,7 +88,7 @@ Tensor matrix_power(const Tensor& a, int64_t n) {
   TERCEL_CHECK(n >= 0, NotImplemented, "matrix_power: n must be >= 0 (no matrix inverse yet), got ",
                n);
   if (n == 0) {
-    Tensor eye = zeros(a.shape(), a.dtype());
+    Tensor eye = zeros(a.shape(), a.dtype(), a.device());
     Tensor ones_on = diagonal(eye, 0, -2, -1);
     fill_(ones_on, Scalar(1));
     return eye;
