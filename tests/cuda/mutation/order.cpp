@@ -73,6 +73,24 @@ TEST(sort_long_row) {
   check_sort(1, 4500, 0, false);
   if (!std::getenv("TERCEL_EMU_QUICK")) check_sort(2, 8300, 0, true);
 }
+// More tiles than a block has threads, which takes a row of a million entries: of three digits
+// alone.
+TEST(radix_places) {
+  const int digits = 3, tiles = 2 * cuda::kRadixThreads + 44;
+  std::vector<uint32_t> counts(static_cast<size_t>(digits * tiles)), places = counts, totals(256);
+  uint32_t place = 0;
+  for (size_t i = 0; i < counts.size(); ++i) {
+    counts[i] = static_cast<uint32_t>(test::generator()() % 100);
+    places[i] = place;
+    place += counts[i];
+  }
+  cuda::launch(cuda::radix_totals_kernel, dim3(digits), dim3(cuda::kRadixThreads), 0, counts.data(),
+               tiles, totals.data());
+  cuda::launch(cuda::radix_places_kernel, dim3(digits), dim3(cuda::kRadixThreads), 0, counts.data(),
+               tiles, totals.data());
+  CHECK(totals[0] + totals[1] + totals[2] == place);
+  CHECK(counts == places);
+}
 TEST(select) {
   check_sort(2, 2500, 37, true);
   check_sort(1, 3000, 300, false);
