@@ -7,6 +7,7 @@
 // blocks when there are few outputs. Accumulates in float32 (float64 for float64, int64 for
 // integers).
 #include "ops/reduce/reduce_iter.h"
+#include "simd/prefetch.h"
 #include "ops/reduce/reduce_ops.h"
 
 namespace tercel {
@@ -64,7 +65,10 @@ A row_block(const A* __restrict x, int64_t n) {
   LaneAcc<A> acc;
   for (auto& v : acc.v) v = VecOf<A>(identity);
   int64_t i = 0;
-  for (; i + kGroup <= n; i += kGroup) row_group<Op, 16>(acc, x + i);
+  for (; i + kGroup <= n; i += kGroup) {
+    simd::fetch_next_page(x + i, kGroup * sizeof(A));
+    row_group<Op, 16>(acc, x + i);
+  }
   const int64_t rest = n - i;
   if (rest > 0) {
     alignas(64) A tail[kGroup];
