@@ -27,6 +27,7 @@ MATMUL = "csrc/ops/matmul/"
 PRODUCTS = "mutation/products.cpp"
 WGMMA = "mutation/wgmma.cpp"
 ORDER = "mutation/order.cpp"
+CTC = "mutation/ctc.cpp"
 FLAGS = "-std=c++20 -ffp-contract=off -fno-math-errno -w".split()
 MODES = {
     "plain": ["-O1"],
@@ -54,6 +55,10 @@ def wgmma(name: str, old: str, new: str) -> Mutant:
 
 def other(name: str, file: str, old: str, new: str) -> Mutant:
     return Mutant(name, MATMUL + file, old, new)
+
+
+def ctc(name: str, old: str, new: str) -> Mutant:
+    return Mutant(f"ctc: {name}", "csrc/ops/loss/ctc.cu", old, new, CTC)
 
 
 def order(name: str, file: str, old: str, new: str) -> Mutant:
@@ -362,6 +367,24 @@ MUTANTS = [
     ),
     wgmma("store coordinates", "n0 + slice * 64, m0", "m0, n0 + slice * 64"),
     wgmma("relu dropped", "if (p.relu) {", "if (false) {"),
+    ctc(
+        "no barrier between frames",
+        "    __syncthreads();\n  }\n  if (threadIdx",
+        "  }\n  if (threadIdx",
+    ),
+    ctc(
+        "shares overwritten before all have read them",
+        "    __syncthreads();  // `share` has been read\n",
+        "",
+    ),
+    ctc("one row for both frames", "p.scratch(static_cast<int>(1 - t % 2))", "now"),
+    ctc("a repeated label is skipped", "target[s / 2] != target[s / 2 - 1]", "true"),
+    ctc(
+        "labels that occur twice",
+        "for (int64_t k = i; k >= 0; k = following[k]) sum",
+        "int64_t k = i; sum",
+    ),
+    ctc("repeats written as well", "      if (repeats[i]) continue;\n", ""),
 ]
 
 

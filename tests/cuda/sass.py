@@ -33,6 +33,7 @@ FAMILIES = {
     "norm/norm": ("90",),
     "sort/sort": ("90",),
     "index/mask": ("90",),
+    "loss/ctc": ("90",),
     "matmul/gemm_mma_bf16": ("90", "120"),
     "matmul/gemm_mma_f16": ("90", "120"),
     "matmul/gemm_mma_rest": ("90", "120"),
