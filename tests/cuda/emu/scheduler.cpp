@@ -89,7 +89,7 @@ void fiber_main() {
   if (!tsan() && __sanitizer_finish_switch_fiber) {
     __sanitizer_finish_switch_fiber(nullptr, &b->main_stack, &b->main_stack_size);
   }
-  acquire(b);
+  acquire(&b->entry);  // what came before the launch, not what other threads of it have done
   try {
     b->entry(b->argument);
     if (!current->open_copies.empty()) fail("thread exited with uncommitted cp.async");
@@ -284,7 +284,7 @@ void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, void (*entry)(void*)
       for (unsigned x = 0; x < grid.x; ++x) {
         ++stats.blocks;
         prepare_block(b, grid, block, {x, y, z}, shared_bytes);
-        release(&b);
+        release(&b.entry);
         run_block(b);
         acquire(&b);
         if (!b.error.empty()) return report(b.error);
