@@ -61,48 +61,65 @@ constexpr int kBits32 = 32, kBits64 = 64;
 template <class T>
 inline constexpr T kBits = sizeof(T) == 4 ? kBits32 : kBits64;
 
-TERCEL_INLINE float c_fmod(float a, float b) {
-  return static_cast<float>(::fmod(static_cast<double>(a), static_cast<double>(b)));
+TERCEL_INLINE VecF fmod_by_lane(VecF a, VecF b) {
+  return by_lane(a, b, [](double x, double y) { return ::fmod(x, y); });
 }
-TERCEL_INLINE double c_fmod(double a, double b) { return ::fmod(a, b); }
-TERCEL_INLINE float c_floor(float a) { return __builtin_floorf(a); }
-TERCEL_INLINE double c_floor(double a) { return __builtin_floor(a); }
-TERCEL_INLINE float c_copysign(float a, float b) { return __builtin_copysignf(a, b); }
-TERCEL_INLINE double c_copysign(double a, double b) { return __builtin_copysign(a, b); }
-
+TERCEL_INLINE VecD fmod_by_lane(VecD a, VecD b) {
+  return by_lane(a, b, [](double x, double y) { return ::fmod(x, y); });
+}
+template <class V>
+TERCEL_OUTLINE V far_fmod(V a, V b) {
+  return fmod_by_lane(a, b);
+}
+// a - trunc(a / b) b, exact. The quotient may round up to an integer: then the difference has the
+// wrong sign and one b too little. Quotients that are not exact integers, infinities and zero
+// divisors go to the C library, lane by lane.
+template <class V>
+TERCEL_SIMD V c_fmod(V a, V b) {
+  constexpr typename V::Scalar kExact = sizeof(typename V::Scalar) == 4 ? 0x1p22 : 0x1p51;
+  const V x = abs(a), y = abs(b), q = x / y;
+  const V r = fnma(trunc(q), y, x);
+  const V mod = copysign(select(r < V(0), r + y, r), a);
+  const auto usual = (q < V(kExact)) & (y < V(static_cast<typename V::Scalar>(INFINITY)));
+  if (!all(usual)) [[unlikely]]
+    return select(usual, mod, far_fmod(a, b));
+  return mod;
+}
 // Python's a % b: the sign of the divisor.
-template <class T>
-TERCEL_INLINE T float_remainder(T a, T b) {
-  const T r = c_fmod(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+template <class V>
+TERCEL_INLINE V float_remainder(V a, V b) {
+  const V r = c_fmod(a, b);
+  return select(((r < V(0)) & (b > V(0))) | ((r > V(0)) & (b < V(0))), r + b, r);
 }
 // Python's a // b, exact also where a / b rounds up to an integer.
-template <class T>
-TERCEL_INLINE T float_floor_divide(T a, T b) {
-  if (b == 0) return a / b;
-  const T mod = c_fmod(a, b);
-  T div = (a - mod) / b;
-  if (mod != 0 && (b < 0) != (mod < 0)) div -= 1;
-  if (div == 0) return c_copysign(T(0), a / b);
-  const T whole = c_floor(div);
-  return div - whole > T(0.5) ? whole + 1 : whole;
+template <class V>
+TERCEL_INLINE V float_floor_divide(V a, V b) {
+  const V mod = c_fmod(a, b), ratio = a / b;
+  V div = (a - mod) / b;
+  div = select(((mod < V(0)) & (b > V(0))) | ((mod > V(0)) & (b < V(0))), div - V(1), div);
+  const V whole = floor(div);
+  const V y = select(div - whole > V(0.5f), whole + V(1), whole);
+  return select(b == V(0), ratio, select(div == V(0), copysign(V(0), ratio), y));
 }
 TERCEL_INLINE VecF c_hypot(VecF a, VecF b) {
   const VecF y = in_double(a, b, [](VecD x, VecD z) { return sqrt(fma(x, x, z * z)); });
   const auto infinite = (abs(a) == VecF(INFINITY)) | (abs(b) == VecF(INFINITY));
   return select(infinite, VecF(INFINITY), y);
 }
-TERCEL_INLINE VecD c_hypot(VecD a, VecD b) {
+TERCEL_OUTLINE VecD hypot_by_lane(VecD a, VecD b) {
   return by_lane(a, b, [](double x, double y) { return ::hypot(x, y); });
 }
+TERCEL_INLINE VecD c_hypot(VecD a, VecD b) {  // where squares neither overflow nor underflow
+  const VecD x = abs(a), y = abs(b), large = max_or_second(x, y);
+  const auto usual = (large > VecD(0x1p-480)) & (large < VecD(0x1p500)) & (x == x);
+  const VecD r = sqrt(fma(x, x, y * y));
+  return all(usual) ? r : select(usual, r, hypot_by_lane(a, b));
+}
 // log(e^a + e^b) = max + log1p(e^-(|a - b|)); `scale` 1 or ln2 for base 2
-TERCEL_INLINE VecD logaddexp_core(VecD a, VecD b, double scale) {
+TERCEL_INLINE VecD logaddexp_any(VecD a, VecD b, double scale) {
   const VecD top = maximum(a, b), gap = abs(a - b) * VecD(-scale);
   const VecD y = top + log1p(exp(gap)) * VecD(1.0 / scale);
   return select((a == b) & (abs(a) == VecD(INFINITY)), a, y);
-}
-TERCEL_INLINE VecD logaddexp_any(VecD a, VecD b, double scale) {
-  return logaddexp_core(a, b, scale);
 }
 TERCEL_INLINE VecF logaddexp_any(VecF a, VecF b, double scale) {
   return in_double(a, b, [scale](VecD x, VecD y) {
@@ -121,8 +138,23 @@ TERCEL_INLINE VecF c_ldexp(VecF x, VecF n) {
 TERCEL_INLINE VecD c_ldexp(VecD x, VecD n) {
   return by_lane(x, n, [](double a, double b) { return a * ::exp2(b); });
 }
-TERCEL_INLINE float c_nextafter(float a, float b) { return ::nextafterf(a, b); }
-TERCEL_INLINE double c_nextafter(double a, double b) { return ::nextafter(a, b); }
+// The next bit pattern away from or towards zero; from zero, the smallest number with b's sign.
+template <class V>
+TERCEL_INLINE V from_bits(typename V::Int bits) {
+  if constexpr (sizeof(typename V::Scalar) == 4) {
+    return as_float(bits);
+  } else {
+    return as_double(bits);
+  }
+}
+template <class V>
+TERCEL_INLINE V c_nextafter(V a, V b) {
+  using I = typename V::Int;
+  const auto away = ((a > V(0)) & (b > a)) | ((a < V(0)) & (b < a));
+  V y = from_bits<V>(as_int(a) + select(away, I(1), I(-1)));
+  y = select(a == V(0), copysign(from_bits<V>(I(1)), b), y);
+  return select(isnan(a) | isnan(b), a + b, select(a == b, b, y));
+}
 
 }  // namespace
 
@@ -140,20 +172,14 @@ extern const BinaryKernels binary_kernels = {
     .mul = any_binary(50, [](auto a, auto b, const Params&) { return a * b; },
                       [](auto a, auto b, const Params&) { return wrap_mul(a, b); }),
     .div = float_binary(100, [](auto a, auto b, const Params&) { return a / b; }),
-    .floor_divide = {{scalar_binary<decltype([](float a, float b, const Params&) { return float_floor_divide(a, b); }), float, float>,
-                      scalar_binary<decltype([](double a, double b, const Params&) { return float_floor_divide(a, b); }), double, double>,
-                      scalar_binary<decltype([](int32_t a, int32_t b, const Params&) { return int_floor_divide(a, b); }), int32_t, int32_t>,
-                      scalar_binary<decltype([](int64_t a, int64_t b, const Params&) { return int_floor_divide(a, b); }), int64_t, int64_t>}, 8000},
+    .floor_divide = any_binary(1500, [](auto a, auto b, const Params&) { return float_floor_divide(a, b); },
+                      [](auto a, auto b, const Params&) { return int_floor_divide(a, b); }),
     .trunc_divide = any_binary(1000, [](auto a, auto b, const Params&) { return trunc(a / b); },
                       [](auto a, auto b, const Params&) { return int_trunc_divide(a, b); }),
-    .remainder = {{scalar_binary<decltype([](float a, float b, const Params&) { return float_remainder(a, b); }), float, float>,
-                   scalar_binary<decltype([](double a, double b, const Params&) { return float_remainder(a, b); }), double, double>,
-                   scalar_binary<decltype([](int32_t a, int32_t b, const Params&) { return int_remainder(a, b); }), int32_t, int32_t>,
-                   scalar_binary<decltype([](int64_t a, int64_t b, const Params&) { return int_remainder(a, b); }), int64_t, int64_t>}, 8000},
-    .fmod = {{scalar_binary<decltype([](float a, float b, const Params&) { return c_fmod(a, b); }), float, float>,
-              scalar_binary<decltype([](double a, double b, const Params&) { return c_fmod(a, b); }), double, double>,
-              scalar_binary<decltype([](int32_t a, int32_t b, const Params&) { return int_fmod(a, b); }), int32_t, int32_t>,
-              scalar_binary<decltype([](int64_t a, int64_t b, const Params&) { return int_fmod(a, b); }), int64_t, int64_t>}, 8000},
+    .remainder = any_binary(1500, [](auto a, auto b, const Params&) { return float_remainder(a, b); },
+                      [](auto a, auto b, const Params&) { return int_remainder(a, b); }),
+    .fmod = any_binary(1500, [](auto a, auto b, const Params&) { return c_fmod(a, b); },
+                      [](auto a, auto b, const Params&) { return int_fmod(a, b); }),
     .pow = any_binary(3000, [](auto a, auto b, const Params&) { return pow(a, b); },
                       [](auto a, auto b, const Params&) { return int_pow(a, b); }),
     .maximum = any_binary(50, [](auto a, auto b, const Params&) { return maximum(a, b); },
@@ -176,7 +202,7 @@ extern const BinaryKernels binary_kernels = {
                       return select(isnan(b), b, select(a == V(0), V(0), a * log(b))); }),
     .logaddexp = float_binary(3000, [](auto a, auto b, const Params&) { return logaddexp_any(a, b, 1.0); }),
     .logaddexp2 = float_binary(3000, [](auto a, auto b, const Params&) { return logaddexp_any(a, b, kLn2); }),
-    .nextafter = scalar_float_binary(2000, [](auto a, auto b, const Params&) { return c_nextafter(a, b); }),
+    .nextafter = float_binary(200, [](auto a, auto b, const Params&) { return c_nextafter(a, b); }),
     .heaviside = any_binary(100, [](auto x, auto v, const Params&) {
                       using V = decltype(x);
                       const V step = select(x > V(0), V(1), V(0));

@@ -127,17 +127,6 @@ constexpr Op any_binary(int cost, F, I) {
            scalar_binary<I, int64_t, int64_t>},
           cost};
 }
-template <class F>
-constexpr Op scalar_float_binary(int cost, F) {
-  return {{scalar_binary<F, float, float>, scalar_binary<F, double, double>, nullptr, nullptr},
-          cost};
-}
-template <class F>
-constexpr Op scalar_any_binary(int cost, F) {
-  return {{scalar_binary<F, float, float>, scalar_binary<F, double, double>,
-           scalar_binary<F, int32_t, int32_t>, scalar_binary<F, int64_t, int64_t>},
-          cost};
-}
 template <class I>
 constexpr Op int_unary(int cost, I) {
   return {{nullptr, nullptr, scalar_unary<I, int32_t, int32_t>, scalar_unary<I, int64_t, int64_t>},
