@@ -25,6 +25,30 @@ TERCEL_INLINE V poly(V x, const typename V::Scalar (&c)[N]) {
   return fma(odd, x, even);
 }
 
+// The same as one chain: fewer operations and smaller intermediate values where signs alternate.
+template <class V, int N>
+TERCEL_INLINE V horner(V x, const typename V::Scalar (&c)[N]) {
+  V y(c[N - 1]);
+  for (int i = N - 2; i >= 0; --i) y = fma(y, x, V(c[i]));
+  return y;
+}
+
+// A value and what rounding it has lost.
+template <class V>
+struct Pair {
+  V high, low;
+};
+// a + b exactly, for |a| >= |b| or a = 0
+template <class V>
+TERCEL_INLINE Pair<V> fast_sum(V a, V b) {
+  const V s = a + b;
+  return {s, b - (s - a)};
+}
+template <class V>
+TERCEL_INLINE V rounded(Pair<V> x) {
+  return x.high + x.low;
+}
+
 // Applies f to both halves of a float vector in double precision.
 template <class F>
 TERCEL_INLINE VecF in_double(VecF x, F f) {

@@ -72,7 +72,7 @@ const UnaryRule kAsin{.name = "asin", .op = TERCEL_OP(asin), .domain = Domain::f
 const UnaryRule kAcos{.name = "acos", .op = TERCEL_OP(acos), .domain = Domain::floats, .keep = UnaryRule::input,
   .grad = [](D d) { return neg(mul(d.g, rsqrt(one_minus_square(d.x)))); }, .doc = "inverse cosine, 1 ulp"};
 const UnaryRule kAtan{.name = "atan", .op = TERCEL_OP(atan), .domain = Domain::floats, .keep = UnaryRule::input,
-  .grad = [](D d) { return div(d.g, one_plus_square(d.x)); }, .doc = "inverse tangent, 1 ulp"};
+  .grad = [](D d) { return div(d.g, one_plus_square(d.x)); }, .doc = "inverse tangent, 1.25 ulp"};
 const UnaryRule kSinh{.name = "sinh", .op = TERCEL_OP(sinh), .domain = Domain::floats, .keep = UnaryRule::input,
   .grad = [](D d) { return mul(d.g, cosh(d.x)); }, .doc = "hyperbolic sine, 1 ulp"};
 const UnaryRule kCosh{.name = "cosh", .op = TERCEL_OP(cosh), .domain = Domain::floats, .keep = UnaryRule::input,

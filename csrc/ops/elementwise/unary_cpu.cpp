@@ -26,23 +26,10 @@ TERCEL_INLINE double i0_scalar(double x) {
   }
   return ::exp(a) / ::sqrt(6.283185307179586 * a) * total;
 }
-// sin(pi x) / (pi x); pi x is reduced before it is multiplied out
-TERCEL_INLINE double sinc_scalar(double x) {
-  if (x == 0.0) return 1.0;
-  const double r = ::remainder(x, 2.0);
-  return ::sin(3.141592653589793 * r) / (3.141592653589793 * x);
-}
 template <class V>
 TERCEL_INLINE V sign_of(V x) {
   return select(x > V(0), V(1), select(x < V(0), V(-1), V(0)));
 }
-TERCEL_INLINE VecF logit_of(VecF x) {
-  return in_double(x, [](VecD v) {
-    const VecD q = v / (VecD(1.0) - v);
-    return log_special(q, log_positive_f(q));
-  });
-}
-TERCEL_INLINE VecD logit_of(VecD x) { return log(x / (VecD(1.0) - x)); }
 TERCEL_INLINE VecF scaled(VecF x, double c) {
   return in_double(x, [c](VecD v) { return v * VecD(c); });
 }
@@ -76,36 +63,36 @@ extern const UnaryKernels unary_kernels = {
     .bitwise_not = int_unary(50, TERCEL_V(~x)),
     .relu = any_unary(50, TERCEL_V(maximum(x, V(0))), TERCEL_V(x > 0 ? x : 0)),
     .exp = float_unary(400, TERCEL_V(exp(x))),
-    .exp2 = float_unary(900, TERCEL_V(exp2(x))),
+    .exp2 = float_unary(600, TERCEL_V(exp2(x))),
     .expm1 = float_unary(900, TERCEL_V(expm1(x))),
-    .log = float_unary(1000, TERCEL_V(log(x))),
-    .log2 = float_unary(1000, TERCEL_V(log2(x))),
-    .log10 = float_unary(1000, TERCEL_V(log10(x))),
-    .log1p = float_unary(1200, TERCEL_V(log1p(x))),
+    .log = float_unary(700, TERCEL_V(log(x))),
+    .log2 = float_unary(700, TERCEL_V(log2(x))),
+    .log10 = float_unary(700, TERCEL_V(log10(x))),
+    .log1p = float_unary(900, TERCEL_V(log1p(x))),
     .sqrt = float_unary(300, TERCEL_V(sqrt(x))),
     .rsqrt = float_unary(400, TERCEL_V(rsqrt(x))),
     .reciprocal = float_unary(200, TERCEL_V(V(1) / x)),
-    .sin = float_unary(1000, TERCEL_V(sin(x))),
-    .cos = float_unary(1000, TERCEL_V(cos(x))),
+    .sin = float_unary(900, TERCEL_V(sin(x))),
+    .cos = float_unary(900, TERCEL_V(cos(x))),
     .tan = float_unary(1200, TERCEL_V(tan(x))),
-    .asin = float_unary(1200, TERCEL_V(asin(x))),
-    .acos = float_unary(1200, TERCEL_V(acos(x))),
-    .atan = float_unary(1200, TERCEL_V(atan(x))),
+    .asin = float_unary(900, TERCEL_V(asin(x))),
+    .acos = float_unary(900, TERCEL_V(acos(x))),
+    .atan = float_unary(900, TERCEL_V(atan(x))),
     .sinh = float_unary(1200, TERCEL_V(sinh(x))),
     .cosh = float_unary(1200, TERCEL_V(cosh(x))),
     .tanh = float_unary(1200, TERCEL_V(tanh(x))),
     .asinh = float_unary(2500, TERCEL_V(asinh(x))),
     .acosh = float_unary(2500, TERCEL_V(acosh(x))),
     .atanh = float_unary(2000, TERCEL_V(atanh(x))),
-    .erf = float_unary(1500, TERCEL_V(erf(x))),
+    .erf = float_unary(1000, TERCEL_V(erf(x))),
     .erfc = float_unary(2000, TERCEL_V(erfc(x))),
-    .erfinv = float_unary(100000, TERCEL_V(erfinv(x))),
-    .lgamma = float_unary(40000, TERCEL_V(lgamma(x))),
-    .digamma = float_unary(60000, TERCEL_V(digamma(x))),
+    .erfinv = float_unary(1500, TERCEL_V(erfinv(x))),
+    .lgamma = float_unary(6000, TERCEL_V(lgamma(x))),
+    .digamma = float_unary(4000, TERCEL_V(digamma(x))),
     .sigmoid = float_unary(1200, TERCEL_V(sigmoid(x))),
-    .logit = float_unary(2000, TERCEL_V(logit_of(x))),
+    .logit = float_unary(2000, TERCEL_V(logit(x))),
     .i0 = float_unary(60000, TERCEL_V(by_lane(x, [](double v) { return i0_scalar(v); }))),
-    .sinc = float_unary(30000, TERCEL_V(by_lane(x, [](double v) { return sinc_scalar(v); }))),
+    .sinc = float_unary(1500, TERCEL_V(sinc(x))),
     .ceil = any_unary(50, TERCEL_V(ceil(x)), TERCEL_V(x)),
     .floor = any_unary(50, TERCEL_V(floor(x)), TERCEL_V(x)),
     .round = any_unary(50, TERCEL_V(round(x)), TERCEL_V(x)),
