@@ -81,22 +81,24 @@ void gemm_direct(const GemmArgs& g) {
 // ---- few rows: stream the right operand
 // ------------------------------------------------------------
 bool use_skinny(const GemmArgs& g) {
-  if (g.M > kSkinnyRows || g.N < 64 || !plain(g.a) || !plain(g.b)) return false;
-  if (g.b.scale.data && (g.b.k_stride != 1 || g.b.scale.k_block % 16 != 0)) return false;
-  return (g.b.row_stride == 1 || g.b.k_stride == 1) &&
-         g.N * g.K * dtype_size(g.b.dtype) >= kSkinnyMinBytes;
+  const bool streamed = g.b.k_stride != 1;
+  if (g.M > (streamed ? kSkinnyStreamedRows : kSkinnyRows) || g.N < 64) return false;
+  if (!plain(g.a) || !plain(g.b) || (streamed && g.b.row_stride != 1)) return false;
+  if (g.b.scale.data && (streamed || g.b.scale.k_block % 16 != 0)) return false;
+  // Packing more rows pays while b stays in L2.
+  return g.N * g.K * dtype_size(g.b.dtype) >=
+         (g.M > kSkinnyRows ? kSkinnyStreamedMinBytes : kSkinnyMinBytes);
 }
 
 void gemm_skinny(const GemmArgs& g) {
   const int64_t es = acc_bytes(g);
   const bool in_out = sums_in_out(g);
   const bool streamed = g.b.k_stride != 1;
-  const bool convert = !in_place(g.a);
+  const bool convert = !in_place(g.a) || (streamed && g.a.k_stride != 1);
   const int64_t sums_bytes = in_out ? 0 : ceil_div(g.M * g.N * es, 64) * 64;
-  const int64_t carry_bytes = streamed && g.K > kGemmKBlock ? ceil_div(g.M * g.N * es, 64) * 64 : 0;
-  const Workspace work(sums_bytes + carry_bytes + (convert ? g.M * g.K * es : 0));
+  const Workspace work(sums_bytes + (convert ? g.M * g.K * es : 0));
   char* sums = in_out ? static_cast<char*>(g.out) : work.data();
-  char* const x_work = work.data() + sums_bytes + carry_bytes;
+  char* const x_work = work.data() + sums_bytes;
   if (convert) pack_operand(g.a, 0, g.M, 0, g.K, 1, x_work);
   const int64_t ld = in_out ? g.out_row_stride : g.N;
   // Whole 64-byte lines of the output per thread, and enough work to pay for waking one.
@@ -120,7 +122,6 @@ void gemm_skinny(const GemmArgs& g) {
     s.row0 = n0;
     s.acc = sums + n0 * es;
     s.ld = ld;
-    s.work = work.data() + sums_bytes + n0 * g.M * es;
     gemm_kernels().skinny(s);
     if (!in_out || !trivial(g.epilogue)) finish(g, sums + n0 * es, ld, 0, n0, g.M, n1 - n0);
   });

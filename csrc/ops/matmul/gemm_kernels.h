@@ -102,8 +102,8 @@ struct IntGemmArgs {
 // w_ns == 1 (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
-  const void* x;  // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks
-  int64_t x_rs, x_ks;
+  const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks
+  int64_t x_rs, x_ks;  // w_ns == 1: x_ks is 1
   const void* w;
   DType w_dtype;
   int64_t w_ns, w_ks;
@@ -111,9 +111,8 @@ struct SkinnyArgs {
   int64_t row0;          // place of column 0 in it
   void* acc;             // row stride ld
   int64_t ld;
-  void* work;  // M * N elements, only for w_ns == 1 and K > kGemmKBlock
 };
-inline constexpr int64_t kSkinnyRows = 6;
+inline constexpr int64_t kSkinnyRows = 6, kSkinnyStreamedRows = 16;
 
 // out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
 // summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs

@@ -5,7 +5,8 @@
 //   w_ks == 1 (linear weight [N, K]): squares of w are transposed in registers and converted there;
 //   one register of sums per row of x. A square of float32 (1 KB) costs about 60 cycles of
 //   shuffles, of float8 (256 B) about 50: under its DRAM time.
-//   w_ns == 1 (w is [K, N]): eight rows of w at a time update the sums, which stay in L1.
+//   w_ns == 1 (w is [K, N]): eight rows of w at a time update the sums, which stay in L1. They come
+//   with the hardware's streams; prefetching them as well took 1.5 times as long.
 #pragma once
 
 #include "ops/matmul/gemm_kernels.h"
@@ -236,71 +237,76 @@ void skinny_transposed(const SkinnyArgs& g) {
   }
 }
 
-// sums[m][0..n) += x[m][k..k+STEPS) w[k..k+STEPS)[0..n); `fresh`: the sums start at zero.
-template <class S, int STEPS, bool PART>
+// sums[m][i..i + VECS * L) += x[m][k..k+STEPS) w[k..k+STEPS)[i..), or the n < L columns of a
+// partial register; `fresh`: the sums start at zero.
+template <class S, int STEPS, int VECS, bool PART>
 TERCEL_INLINE void skinny_rows(const SkinnyArgs& g, const S* w, int64_t k, acc_t<S>* sums,
                                int64_t ld, int64_t i, int n, bool fresh) {
   using T = acc_t<S>;
   using Reg = typename TransposeTraits<T>::Reg;
-  const T* x = static_cast<const T*>(g.x) + k * g.x_ks;
-  Reg t[STEPS];
+  constexpr int L = TransposeTraits<T>::kLanes;
+  const T* x = static_cast<const T*>(g.x) + k;
+  Reg t[STEPS][VECS];
 #pragma GCC unroll 8
   for (int r = 0; r < STEPS; ++r) {
-    const S* p = w + (k + r) * g.w_ks + i;
-    t[r] = PART ? load_lanes(p, n) : load_lanes(p);
-  }
-  for (int64_t m = 0; m < g.M; ++m) {
-    T* at = sums + m * ld + i;
-    Reg s = fresh ? Reg{} : PART ? load_lanes(at, n) : load_lanes(at);
-#pragma GCC unroll 8
-    for (int r = 0; r < STEPS; ++r) s = mul_add(x[m * g.x_rs + r * g.x_ks], t[r], s);
-    if (PART) {
-      store(at, s, n);
-    } else {
-      store(at, s);
+#pragma GCC unroll 2
+    for (int v = 0; v < VECS; ++v) {
+      const S* p = w + (k + r) * g.w_ks + i + v * L;
+      t[r][v] = PART ? load_lanes(p, n) : load_lanes(p);
     }
+  }
+  for (int64_t m = 0; m < g.M; ++m, x += g.x_rs) {
+    T* at = sums + m * ld + i;
+    Reg s[VECS];
+#pragma GCC unroll 2
+    for (int v = 0; v < VECS; ++v)
+      s[v] = fresh ? Reg{} : PART ? load_lanes(at, n) : load_lanes(at + v * L);
+#pragma GCC unroll 8
+    for (int r = 0; r < STEPS; ++r) {
+#pragma GCC unroll 2
+      for (int v = 0; v < VECS; ++v) s[v] = mul_add(x[r], t[r][v], s[v]);
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < VECS; ++v) PART ? store(at, s[v], n) : store(at + v * L, s[v]);
   }
 }
 
+// The sums of a column chunk have a place of their own, half of L1, with rows a line more than the
+// chunk apart: rows of the output, often a power of two apart, would push each other out.
 template <class S>
 void skinny_streamed(const SkinnyArgs& g) {
   using T = acc_t<S>;
   constexpr int L = TransposeTraits<T>::kLanes;
-  constexpr int64_t kLine = 64 / sizeof(S);
-  // Sums of a column chunk stay in half of L1.
-  int64_t chunk = 16384 / static_cast<int64_t>(sizeof(T)) / g.M / 64 * 64;
-  if (chunk < 64) chunk = 64;
+  constexpr int64_t kPad = 64 / sizeof(T), kSums = 16384 / sizeof(T);
+  alignas(64) T sums[kSums + kSkinnyStreamedRows * (64 + kPad)];
+  const int64_t fit = kSums / g.M / 64 * 64, chunk = fit < 64 ? 64 : fit, ld = chunk + kPad;
   for (int64_t n0 = 0; n0 < g.N; n0 += chunk) {
     const int64_t n = n0 + chunk < g.N ? chunk : g.N - n0;
     const S* w = static_cast<const S*>(g.w) + n0;
     for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
       const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-      T* sums = (k0 == 0 ? static_cast<T*>(g.acc) : static_cast<T*>(g.work)) + n0;
-      const int64_t ld = k0 == 0 ? g.ld : g.N;
       int64_t k = k0;
       for (; k + 8 <= k1; k += 8) {
-        // A row of w is brought in eight steps ahead; a single row of x goes at the speed of the
-        // hardware streams, which do better alone.
-        if (g.M > 1 && k + 16 <= g.K) {
-          for (int r = 0; r < 8; ++r) {
-            const S* next = w + (k + 8 + r) * g.w_ks;
-            for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(next + i);
-          }
-        }
         int64_t i = 0;
-        for (; i + L <= n; i += L) skinny_rows<S, 8, false>(g, w, k, sums, ld, i, L, k == k0);
-        if (i < n) skinny_rows<S, 8, true>(g, w, k, sums, ld, i, static_cast<int>(n - i), k == k0);
+        for (; i + 2 * L <= n; i += 2 * L)
+          skinny_rows<S, 8, 2, false>(g, w, k, sums, ld, i, L, k == k0);
+        for (; i < n; i += L) {
+          const int cols = n - i < L ? static_cast<int>(n - i) : L;
+          skinny_rows<S, 8, 1, true>(g, w, k, sums, ld, i, cols, k == k0);
+        }
       }
       for (; k < k1; ++k) {
         for (int64_t i = 0; i < n; i += L) {
           const int cols = n - i < L ? static_cast<int>(n - i) : L;
-          skinny_rows<S, 1, true>(g, w, k, sums, ld, i, cols, k == k0);
+          skinny_rows<S, 1, 1, true>(g, w, k, sums, ld, i, cols, k == k0);
         }
       }
-      if (k0 > 0) {
-        for (int64_t m = 0; m < g.M; ++m) {
-          T* out = static_cast<T*>(g.acc) + m * g.ld + n0;
-          const T* s = sums + m * ld;
+      for (int64_t m = 0; m < g.M; ++m) {
+        T* out = static_cast<T*>(g.acc) + m * g.ld + n0;
+        const T* s = sums + m * ld;
+        if (k0 == 0) {
+          __builtin_memcpy(out, s, static_cast<size_t>(n) * sizeof(T));
+        } else {
 #pragma GCC ivdep
           for (int64_t i = 0; i < n; ++i) out[i] += s[i];
         }
