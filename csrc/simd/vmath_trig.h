@@ -1,5 +1,5 @@
-// sin, cos, tan, asin, acos, atan and sinc on Vec<float> and Vec<double>, in the arithmetic of
-// their type. Part of vmath.h.
+// sin, cos, tan, asin, acos, atan, atan2 and sinc on Vec<float> and Vec<double>, in the arithmetic
+// of their type. Part of vmath.h.
 //
 // What a rounding loses before the last addition is carried in a second, small number, so that the
 // errors stay below 1 ulp. Polynomials are Chebyshev interpolants of the function named beside
@@ -221,6 +221,154 @@ TERCEL_SIMD VecF acos(VecF x) { return acos_any(x); }
 TERCEL_SIMD VecD acos(VecD x) { return acos_any(x); }
 TERCEL_SIMD VecF sinc(VecF x) { return sinc_any(x); }
 TERCEL_SIMD VecD sinc(VecD x) { return sinc_any(x); }
+
+// x = q pi/2 + r, |r| <= pi/4, for |x| < 2^30; low bits of `quadrant` hold q.
+struct Quadrant {
+  VecL quadrant;
+  VecD r;
+};
+TERCEL_INLINE Quadrant reduce_half_pi(VecD x) {
+  const VecD shifted = fma(x, VecD(0.6366197723675814), VecD(kRoundMagic));
+  const VecD k = shifted - VecD(kRoundMagic);
+  const VecD r = fnma(k, VecD(0x1.1a62633145c07p-54), fnma(k, VecD(0x1.921fb54442d18p+0), x));
+  return {as_int(shifted), r};
+}
+// |r| <= pi/4, 2^-42 and 2^-40
+TERCEL_SIMD VecD sin_poly(VecD r) {
+  static constexpr double c[] = {-0.1666666666666387, 0.00833333333107021, -0.00019841266908224796,
+                                 2.7555988280021408e-06, -2.4805390945765667e-08};
+  const VecD z = r * r;
+  return fma(r * z, poly(z, c), r);
+}
+TERCEL_SIMD VecD cos_poly(VecD r) {
+  static constexpr double c[] = {-0.4999999999996371, 0.04166666663727906, -0.001388888508002599,
+                                 2.479985875074885e-05, -2.723682200188568e-07};
+  const VecD z = r * r;
+  return fma(z, poly(z, c), VecD(1.0));
+}
+// sin(r + q pi/2); cos is one quadrant further
+template <int kShift>
+TERCEL_SIMD VecD sin_quadrant(VecD x) {
+  const Quadrant p = reduce_half_pi(x);
+  const VecL q = p.quadrant + VecL(kShift);
+  const VecD y = select((q & VecL(1)) == VecL(0), sin_poly(p.r), cos_poly(p.r));
+  return as_double(as_int(y) ^ shift_left<62>(q & VecL(2)));
+}
+// Angles that float32 cannot reduce: in double, and from 2^30 on in the C library.
+template <class F, class G>
+TERCEL_OUTLINE VecF far_angle(VecF x, F reduced, G library) {
+  const VecF y = in_double(x, reduced);
+  const auto huge = !(abs(x) < VecF(0x1p30f));
+  return any(huge) ? select(huge, by_lane(x, library), y) : y;
+}
+template <class F>
+TERCEL_OUTLINE VecD far_angle(VecD x, F library) {
+  return by_lane(x, library);
+}
+TERCEL_SIMD VecF sin(VecF x) {
+  return with_large_angles(
+      x, [](VecF v) { return sin_near<0>(v); },
+      [](VecF v) {
+        return far_angle(
+            v, [](VecD u) { return sin_quadrant<0>(u); }, [](double u) { return ::sin(u); });
+      });
+}
+TERCEL_SIMD VecF cos(VecF x) {
+  return with_large_angles(
+      x, [](VecF v) { return sin_near<1>(v); },
+      [](VecF v) {
+        return far_angle(
+            v, [](VecD u) { return sin_quadrant<1>(u); }, [](double u) { return ::cos(u); });
+      });
+}
+TERCEL_SIMD VecF tan(VecF x) {
+  return with_large_angles(
+      x, [](VecF v) { return tan_near(v); },
+      [](VecF v) {
+        return far_angle(
+            v,
+            [](VecD u) {
+              const Quadrant p = reduce_half_pi(u);
+              const VecD s = sin_poly(p.r), c = cos_poly(p.r);
+              const auto even = (p.quadrant & VecL(1)) == VecL(0);
+              return select(even, s, -c) / select(even, c, s);
+            },
+            [](double u) { return ::tan(u); });
+      });
+}
+TERCEL_SIMD VecD sin(VecD x) {
+  return with_large_angles(
+      x, [](VecD v) { return sin_near<0>(v); },
+      [](VecD v) { return far_angle(v, [](double u) { return ::sin(u); }); });
+}
+TERCEL_SIMD VecD cos(VecD x) {
+  return with_large_angles(
+      x, [](VecD v) { return sin_near<1>(v); },
+      [](VecD v) { return far_angle(v, [](double u) { return ::cos(u); }); });
+}
+TERCEL_SIMD VecD tan(VecD x) {
+  return with_large_angles(
+      x, [](VecD v) { return tan_near(v); },
+      [](VecD v) { return far_angle(v, [](double u) { return ::tan(u); }); });
+}
+
+// (atan(t) / t - 1) / t^2, |t| <= tan(pi/8), 2^-39
+TERCEL_SIMD VecD atan_reduced(VecD t) {
+  static constexpr double c[] = {-0.33333333333265697, 0.1999999994953061,  -0.14285708076608972,
+                                 0.11110818413358015,  -0.0908407814166329, 0.0760457948685042,
+                                 -0.06026298394694589, 0.03293875797459693};
+  const VecD z = t * t;
+  return fma(t * z, poly(z, c), t);
+}
+// atan(n / d) for n, d >= 0, in [0, pi/2]: one division after choosing the interval.
+TERCEL_SIMD VecD atan_ratio(VecD n, VecD d) {
+  const auto large = n > VecD(2.414213562373095) * d;
+  const auto middle = (!large) & (n > VecD(0.4142135623730950) * d);
+  const VecD num = select(large, -d, select(middle, n - d, n));
+  const VecD den = select(large, n, select(middle, n + d, d));
+  const VecD base =
+      select(large, VecD(1.5707963267948966), select(middle, VecD(0.7853981633974483), VecD(0.0)));
+  return base + atan_reduced(num / den);
+}
+TERCEL_OUTLINE VecF atan2_of_any_lane(VecF y, VecF x) {
+  const VecF angle = in_double(y, x, [](VecD v, VecD u) {
+    const VecD n = abs(v), d = abs(u);
+    const auto both_infinite = (n == VecD(INFINITY)) & (d == VecD(INFINITY));
+    const auto both_zero = (n == VecD(0.0)) & (d == VecD(0.0));
+    const VecD top = select(both_infinite, VecD(1.0), min_or_second(VecD(1e300), n));
+    const VecD bottom = select(both_infinite | both_zero, VecD(1.0), min_or_second(VecD(1e300), d));
+    const VecD a = atan_ratio(top, bottom);
+    const auto negative = as_int(u) < VecL(0);
+    const VecD t = select(negative, VecD(3.141592653589793) - a, a);
+    return select(isnan(u) | isnan(v), u + v, copysign(t, v));
+  });
+  return angle;
+}
+TERCEL_OUTLINE VecD atan2_of_any_lane(VecD y, VecD x) {
+  return by_lane(y, x, [](double a, double b) { return ::atan2(a, b); });
+}
+// base +- atan(q), q = the smaller operand over the larger one: base 0, pi/2 or pi. Lanes with
+// zero, very small, very large or special operands go the slow way.
+template <class V>
+TERCEL_SIMD V atan2(V y, V x) {
+  using T = Trig<V>;
+  const V n = abs(y), d = abs(x);
+  const auto steep = n > d, left = x < V(0);
+  const V small = select(steep, d, n), large = select(steep, n, d);
+  const V inverse = V(1) / large, q = small * inverse;
+  const V z = q * q, slope = fnma(V(0.5f), z, V(1));  // of atan, roughly
+  const V lost = fnma(q, large, small) * inverse * slope;
+  // both steep and left, or neither: + atan
+  const V sign = select(steep, select(left, V(1), V(-1)), select(left, V(-1), V(1)));
+  const V halves = select(steep, V(1), select(left, V(2), V(0)));
+  const Pair<V> s = fast_sum(halves * V(T::kHalfPi[0]), sign * q);
+  const V tail = fma(q * z, horner(z, T::kAtan), lost);
+  const V angle = s.high + fma(sign, tail, fma(halves, V(T::kHalfPi[1]), s.low));
+  const auto usual = (large < V(0x1p60f)) & (small > V(0x1p-60f));
+  if (!all(usual)) [[unlikely]]
+    return select(usual, copysign(angle, y), atan2_of_any_lane(y, x));
+  return copysign(angle, y);
+}
 
 }  // namespace
 }  // namespace tercel::simd
