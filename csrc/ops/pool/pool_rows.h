@@ -2,6 +2,8 @@
 // buffer along x.
 #pragma once
 
+#include <type_traits>
+
 #include "ops/conv/conv_lane.h"
 #include "ops/pool/pool_args.h"
 #include "simd/vec.h"
@@ -29,6 +31,7 @@ struct Lanes {
   using I = typename IndexOf<T>::type;
   using V = typename R::V;
   typedef I VI __attribute__((vector_size(kRegBytes)));
+  typedef std::make_unsigned_t<I> VU __attribute__((vector_size(kRegBytes)));
   typedef I UnalignedI __attribute__((vector_size(kRegBytes), aligned(sizeof(I)), may_alias));
   static constexpr int lanes = R::lanes;
 
@@ -159,7 +162,11 @@ TERCEL_INLINE void combine_columns(Buffers<T>& b, int64_t n, int64_t stride, int
       best = better ? v : best;
     }
     L::R::store(b.result + j, best);
-    if (kIndices) L::store_i(b.best + j, from * L::splat_i(static_cast<I>(width)) + at);
+    if (kIndices) {  // unsigned: lanes behind n hold anything
+      using VU = typename L::VU;
+      const VU place = (VU)from * (VU)L::splat_i(static_cast<I>(width)) + (VU)at;
+      L::store_i(b.best + j, (VI)place);
+    }
   }
 }
 
