@@ -61,15 +61,9 @@ constexpr int kBits32 = 32, kBits64 = 64;
 template <class T>
 inline constexpr T kBits = sizeof(T) == 4 ? kBits32 : kBits64;
 
-TERCEL_INLINE VecF fmod_by_lane(VecF a, VecF b) {
-  return by_lane(a, b, [](double x, double y) { return ::fmod(x, y); });
-}
-TERCEL_INLINE VecD fmod_by_lane(VecD a, VecD b) {
-  return by_lane(a, b, [](double x, double y) { return ::fmod(x, y); });
-}
 template <class V>
 TERCEL_OUTLINE V far_fmod(V a, V b) {
-  return fmod_by_lane(a, b);
+  return by_lane(a, b, [](double x, double y) { return ::fmod(x, y); });
 }
 // a - trunc(a / b) b, exact. The quotient may round up to an integer: then the difference has the
 // wrong sign and one b too little. Quotients that are not exact integers, infinities and zero
@@ -85,18 +79,22 @@ TERCEL_SIMD V c_fmod(V a, V b) {
     return select(usual, mod, far_fmod(a, b));
   return mod;
 }
+template <class V>
+TERCEL_INLINE auto opposite_signs(V a, V b) {  // neither is zero
+  return ((a < V(0)) & (b > V(0))) | ((a > V(0)) & (b < V(0)));
+}
 // Python's a % b: the sign of the divisor.
 template <class V>
 TERCEL_INLINE V float_remainder(V a, V b) {
   const V r = c_fmod(a, b);
-  return select(((r < V(0)) & (b > V(0))) | ((r > V(0)) & (b < V(0))), r + b, r);
+  return select(opposite_signs(r, b), r + b, r);
 }
 // Python's a // b, exact also where a / b rounds up to an integer.
 template <class V>
 TERCEL_INLINE V float_floor_divide(V a, V b) {
   const V mod = c_fmod(a, b), ratio = a / b;
   V div = (a - mod) / b;
-  div = select(((mod < V(0)) & (b > V(0))) | ((mod > V(0)) & (b < V(0))), div - V(1), div);
+  div = select(opposite_signs(mod, b), div - V(1), div);
   const V whole = floor(div);
   const V y = select(div - whole > V(0.5f), whole + V(1), whole);
   return select(b == V(0), ratio, select(div == V(0), copysign(V(0), ratio), y));

@@ -97,9 +97,9 @@ struct IntGemmArgs {
   int64_t m0, m1;
 };
 
-// acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows M <= kSkinnyRows, columns [0, N),
-// K > 0. Either w_ks == 1 (a linear weight: n across lanes by transposing in registers) or
-// w_ns == 1 (then without block scales).
+// acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows, columns [0, N), K > 0. Either
+// w_ks == 1 (a linear weight: n across lanes by transposing in registers), M <= kSkinnyRows, or
+// w_ns == 1, M <= kSkinnyStreamedRows (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
   const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks

@@ -36,7 +36,8 @@ inline constexpr int64_t kSerialWork = 512 * 1024;
 inline constexpr int64_t kResidentBytes = 640 * 1024;
 // Sums that cannot lie in the output are finished in strips of at most so many bytes.
 inline constexpr int64_t kStripBytes = 256 * 1024;
-// Few-row products with a right operand of at least this many bytes stream it once.
+// Few-row products with a right operand of at least this many bytes read it once; the second for
+// more than kSkinnyRows.
 inline constexpr int64_t kSkinnyMinBytes = 128 * 1024, kSkinnyStreamedMinBytes = 1 << 20;
 
 }  // namespace tercel
