@@ -23,21 +23,6 @@ TERCEL_SIMD VecF erfc(VecF x) {
   return narrow(
       map(widen(x), c, [](VecD v, VecD w) { return select(v < VecD(0.0), VecD(2.0) - w, w); }));
 }
-// |x| < 1: x + x E(x^2), 2^-29; beyond: 1 - e^(-L(|x|)), L = -log(erfc) on [1, 3.95]. 1 ulp
-TERCEL_SIMD VecF erf(VecF x) {
-  static constexpr float e[] = {0.128379166f,   -0.376126289f,    0.112836182f,   -0.026855126f,
-                                0.00519073382f, -0.000803076138f, 7.92036808e-05f};
-  static constexpr float l[] = {1.12957847f,   0.633219779f,     0.108418725f,   -0.025208367f,
-                                0.0042046099f, -0.000441347918f, 2.16880489e-05f};
-  const VecF a = min_or_second(VecF(3.95f), abs(x));
-  const VecF slope = horner(a, l), h = a * slope;
-  const VecF h_low = fma(a, slope, -h) + VecF(-0.000188048085f);
-  const ExpPartsF p = exp_parts(-h);
-  const VecF scale = power_of_two(p.k), c = fma(scale, p.q, scale);
-  const VecF far = VecF(1.0f) - fnma(c, h_low, c);
-  const VecF near = fma(x, horner(x * x, e), x);
-  return select(abs(x) < VecF(1.0f), near, copysign(far, x));
-}
 // |x| < 1: x + x E(x^2), 2^-56; beyond: 1 - e^(-a^2) r P((a - 3) r), r = 1 / (a + 3), 2^-52
 TERCEL_SIMD VecD erf(VecD x) {
   static constexpr double e[] = {
@@ -75,11 +60,18 @@ TERCEL_SIMD VecF exp_half_square(VecF x) {
 }
 // x / 2 erfc(-x / sqrt(2)): no cancellation in the left tail. Left of -14.5 the result is below
 // 1e-45.
-TERCEL_SIMD VecF gelu(VecF x) {
+TERCEL_OUTLINE VecF gelu_far_left(VecF x) {
   const VecF a = min_or_second(VecF(14.5f), abs(x));
-  const VecF c = erfcx_positive(a * VecF(0.707106781f)) * exp_half_square(a);
-  // To the right, x minus the mirrored tail: one rounding. `a` is finite where x is not.
-  return fma(VecF(-0.5f) * a, c, select(x < VecF(0.0f), VecF(0.0f), x));
+  return VecF(-0.5f) * a * erfcx_positive(a * VecF(0.707106781f)) * exp_half_square(a);
+}
+// To the right, x minus the mirrored tail: one rounding.
+TERCEL_SIMD VecF gelu(VecF x) {
+  const VecF a = min_or_second(VecF(5.4f), abs(x));
+  const VecF y = fma(-a, normal_tail(a), max_or_second(VecF(0.0f), x));
+  const auto far_left = x < VecF(-5.4f);
+  if (any(far_left)) [[unlikely]]
+    return select(far_left, gelu_far_left(x), y);
+  return y;
 }
 // x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
 TERCEL_SIMD VecF gelu_tanh(VecF x) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/vmath_log.h"
+#include "simd/vmath_pieces.h"
 
 namespace tercel::simd {
 namespace {
@@ -32,7 +33,7 @@ TERCEL_SIMD VecD scale_by_power(VecD y, VecD k) {  // |k| <= 2000
 constexpr float kExpF[] = {0.5f,         0.16666667f,  0.041666465f,
                            0.008333311f, 0.001393365f, 0.00019890991f};
 struct ExpPartsF {
-  VecF k, q;
+  VecF k, high, low;  // q = high + low
 };
 TERCEL_INLINE ExpPartsF exp_parts(VecF x) {
   constexpr float kMagic = 0x1.8p23f;
@@ -41,7 +42,7 @@ TERCEL_INLINE ExpPartsF exp_parts(VecF x) {
   const VecF high = fnma(VecF(0.693145752f), k, x);
   const VecF low = k * VecF(1.42860677e-6f);
   const VecF r = high - low;
-  return {k, high + fma(r * r, poly(r, kExpF), -low)};
+  return {k, high, fma(r * r, poly(r, kExpF), -low)};
 }
 TERCEL_INLINE VecF power_of_two(VecF k) {  // |k| <= 126
   return as_float(shift_left<23>(as_int(k + VecF(0x1.8p23f + 127.0f))));
@@ -49,7 +50,7 @@ TERCEL_INLINE VecF power_of_two(VecF k) {  // |k| <= 126
 // 0.8 ulp
 TERCEL_SIMD VecF exp(VecF x) {
   const ExpPartsF e = exp_parts(min_or_second(VecF(89.0f), max_or_second(VecF(-104.0f), x)));
-  return scale_by_power(e.q + VecF(1.0f), e.k);
+  return scale_by_power(e.high + e.low + VecF(1.0f), e.k);
 }
 TERCEL_SIMD VecD exp(VecD x) {
   const VecD clamped = clamp_keep_nan(x, -746.0, 710.0);
@@ -58,9 +59,14 @@ TERCEL_SIMD VecD exp(VecD x) {
   return scale_by_power(p, e.k);
 }
 
+// (2^k - 1) + 2^k q, halved for the largest k, whose 2^k overflows; 1 ulp
 TERCEL_SIMD VecF expm1(VecF x) {
-  const VecF y = in_double(x, [](VecD v) { return expm1_f(clamp_keep_nan(v, -104.0, 90.0)); });
-  return select(x == VecF(0.0f), x, y);  // keeps -0
+  const ExpPartsF e = exp_parts(min_or_second(VecF(89.0f), max_or_second(VecF(-20.0f), x)));
+  const VecF half = power_of_two(e.k - VecF(1.0f));
+  const Pair<VecF> base = fast_sum(half, VecF(-0.5f));
+  const Pair<VecF> s = fast_sum(base.high, half * e.high);
+  const VecF y = (s.high + fma(half, e.low, s.low + base.low)) * VecF(2.0f);
+  return copysign(select(e.k == VecF(0.0f), e.high + e.low, y), x);
 }
 TERCEL_SIMD VecD expm1(VecD x) {
   const VecD clamped = clamp_keep_nan(x, -746.0, 709.9);
@@ -101,27 +107,16 @@ TERCEL_INLINE Wide sigmoid_wide(Wide t) {
   const Wide n = map(t, e, [](VecD v, VecD w) { return select(v < VecD(0.0), w, VecD(1.0)); });
   return map(n, r, [](VecD v, VecD w) { return v * w; });
 }
-// In float32 with the rounding errors of 1 + e and of the quotient fed back: y + correction, 0.6
-// ulp.
-struct SigmoidParts {
-  VecF y, correction;
-};
-TERCEL_INLINE SigmoidParts sigmoid_parts(VecF x) {  // x >= -86 or NaN
-  const ExpPartsF p = exp_parts(-min_or_second(VecF(86.0f), abs(x)));
-  const VecF scale = power_of_two(p.k), tail = scale * p.q;  // e = scale + tail
-  const VecF base = scale + VecF(1.0f), s = base + tail;
-  const VecF s_low = tail - (s - base) + (scale - (base - VecF(1.0f)));
-  const VecF e = scale + tail, e_low = tail - (e - scale);
-  const auto negative = x < VecF(0.0f);
-  const VecF n = select(negative, e, VecF(1.0f)), n_low = select(negative, e_low, VecF(0.0f));
-  const VecF y = n / s;
-  const VecF residual = fnma(y, s, n) + fnma(y, s_low, n_low);
-  return {y, residual * fnma(s, VecF(0.4857f), VecF(1.4571f))};  // 1 / s on [1, 2] to 6 %
+// 1 + e^-x for x >= -86 or NaN, in float32: rounds once
+TERCEL_INLINE VecF logistic_denominator(VecF x) {
+  const ExpPartsF e = exp_parts(min_or_second(VecF(86.0f), max_or_second(VecF(-86.0f), -x)));
+  const VecF scale = power_of_two(e.k);
+  const Pair<VecF> base = fast_sum(scale, VecF(1.0f));
+  return base.high + fma(scale, e.high + e.low, base.low);
 }
 // Below -86 the result is nearly subnormal; those lanes are recomputed in double.
 TERCEL_SIMD VecF sigmoid(VecF x) {
-  const SigmoidParts p = sigmoid_parts(x);
-  const VecF y = p.y + p.correction;
+  const VecF y = VecF(1.0f) / logistic_denominator(x);
   const auto tiny = x < VecF(-86.0f);
   if (any(tiny)) [[unlikely]]
     return select(tiny, narrow(sigmoid_wide(widen(x))), y);
@@ -133,14 +128,11 @@ TERCEL_SIMD VecD sigmoid(VecD x) {
 }
 // x sigmoid(x); the limit at -infinity is 0
 TERCEL_SIMD VecF silu(VecF x) {
-  const SigmoidParts p = sigmoid_parts(x);
-  const VecF t = x * p.y;
-  const VecF y = t + fma(x, p.correction, fma(x, p.y, -t));
-  const auto special = !(abs(x) < VecF(80.0f));
-  if (any(special)) [[unlikely]] {
+  const VecF y = x / logistic_denominator(x);
+  const auto tiny = x < VecF(-86.0f);
+  if (any(tiny)) [[unlikely]] {
     const Wide w = map(widen(x), [](VecD v) { return max_or_second(VecD(-600.0), v); });
-    return select(special, narrow(map(w, sigmoid_wide(w), [](VecD v, VecD s) { return v * s; })),
-                  y);
+    return select(tiny, narrow(map(w, sigmoid_wide(w), [](VecD v, VecD s) { return v * s; })), y);
   }
   return y;
 }
@@ -154,22 +146,6 @@ TERCEL_SIMD VecF softplus(VecF x) {
 }
 TERCEL_SIMD VecD softplus(VecD x) { return maximum(x, VecD(0.0)) + log1p(exp(-abs(x))); }
 
-// tanh |x| = 1 - d, d = 2 / (e^(2|x|) + 1) with the roundings of sum and quotient fed back; an odd
-// polynomial below 0.64. 0.9 ulp.
-TERCEL_SIMD VecF tanh(VecF x) {
-  static constexpr float c[] = {-0.333333331f, 0.133332964f,    -0.0539575951f,
-                                0.0217557003f, -0.00830169536f, 0.00224600369f};
-  const VecF a = min_or_second(VecF(10.0f), abs(x));
-  const ExpPartsF p = exp_parts(a + a);
-  const VecF scale = power_of_two(p.k), base = scale + VecF(1.0f), tail = scale * p.q;
-  const VecF s = base + tail, s_low = tail - (s - base);
-  const VecF d = VecF(2.0f) / s;
-  const VecF residual = fnma(d, s_low, fnma(d, s, VecF(2.0f)));
-  const VecF far = VecF(1.0f) - fma(residual * d, VecF(0.5f), d);
-  const VecF z = x * x;
-  const VecF near = fma(a * z, poly(z, c), a);
-  return copysign(select(a < VecF(0.64f), near, far), x);
-}
 // (e^(2|x|) - 1) / (e^(2|x|) + 1)
 TERCEL_SIMD VecD tanh(VecD x) {
   const VecD m = expm1(min_or_second(VecD(44.0), abs(x) + abs(x)));
