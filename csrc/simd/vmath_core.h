@@ -44,6 +44,17 @@ TERCEL_INLINE Pair<V> fast_sum(V a, V b) {
   const V s = a + b;
   return {s, b - (s - a)};
 }
+// a + b exactly, whichever is larger
+template <class V>
+TERCEL_INLINE Pair<V> exact_sum(V a, V b) {
+  const V s = a + b, back = s - a;
+  return {s, (a - (s - back)) + (b - back)};
+}
+template <class V>
+TERCEL_INLINE Pair<V> operator*(Pair<V> a, Pair<V> b) {
+  const V p = a.high * b.high;
+  return {p, fma(a.high, b.high, -p) + fma(a.high, b.low, a.low * b.high)};
+}
 template <class V>
 TERCEL_INLINE V rounded(Pair<V> x) {
   return x.high + x.low;

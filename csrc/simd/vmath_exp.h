@@ -22,10 +22,14 @@ TERCEL_SIMD VecF scale_by_power(VecF y, VecF k) {
 #endif
 }
 TERCEL_SIMD VecD scale_by_power(VecD y, VecD k) {  // |k| <= 2000
+#if defined(TERCEL_LEVEL_AVX512)
+  return _mm512_scalef_pd(y.v, k.v);
+#else
   const VecD half = floor(k * VecD(0.5));
   const VecL first = as_int(half + VecD(kRoundMagic)) + VecL(1023);
   const VecL second = as_int(k - half + VecD(kRoundMagic)) + VecL(1023);
   return y * as_double(shift_left<52>(first)) * as_double(shift_left<52>(second));
+#endif
 }
 
 // e^x = 2^k (1 + q): x = k ln2 + r, q = e^r - 1 to 2^-26, degree 7, wholly in float32. `high` is

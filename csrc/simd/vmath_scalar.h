@@ -4,52 +4,6 @@
 namespace tercel::simd {
 namespace {
 
-// Giles (2012) gives seven digits; two Newton steps on erf or erfc the rest.
-TERCEL_INLINE double erfinv_scalar(double x) {
-  const double a = ::fabs(x);
-  if (!(a < 1.0)) return a == 1.0 ? ::copysign(INFINITY, x) : NAN;
-  double w = -::log((1.0 - a) * (1.0 + a)), p;
-  if (w < 5.0) {
-    w -= 2.5;
-    p = 2.81022636e-08;
-    p = 3.43273939e-07 + p * w;
-    p = -3.5233877e-06 + p * w;
-    p = -4.39150654e-06 + p * w;
-    p = 0.00021858087 + p * w;
-    p = -0.00125372503 + p * w;
-    p = -0.00417768164 + p * w;
-    p = 0.246640727 + p * w;
-    p = 1.50140941 + p * w;
-  } else {
-    w = ::sqrt(w) - 3.0;
-    p = -0.000200214257;
-    p = 0.000100950558 + p * w;
-    p = 0.00134934322 + p * w;
-    p = -0.00367342844 + p * w;
-    p = 0.00573950773 + p * w;
-    p = -0.0076224613 + p * w;
-    p = 0.00943887047 + p * w;
-    p = 1.00167406 + p * w;
-    p = 2.83297682 + p * w;
-  }
-  double y = p * a;
-  for (int step = 0; step < 2; ++step) {
-    const double error = a < 0.5 ? ::erf(y) - a : (1.0 - a) - ::erfc(y);
-    const double slope = 1.1283791670955126 * ::exp(-y * y);
-    const double newton = error / slope;
-    y -= newton / (1.0 + y * newton);  // Halley
-  }
-  return ::copysign(y, x);
-}
-
-#define TERCEL_LANEWISE(V, name, call)                   \
-  TERCEL_INLINE V name(V x) {                            \
-    return by_lane(x, [](double v) { return call(v); }); \
-  }
-TERCEL_LANEWISE(VecD, erfc, ::erfc)
-TERCEL_LANEWISE(VecD, erfinv, erfinv_scalar)
-#undef TERCEL_LANEWISE
-
 // lgamma_r: plain lgamma writes the global signgam.
 TERCEL_INLINE double lgamma_scalar(double x) {
   int sign;

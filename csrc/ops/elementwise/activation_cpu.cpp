@@ -67,8 +67,7 @@ TERCEL_INLINE VecF gelu_slope(VecF x) {
 }
 TERCEL_INLINE VecD gelu_slope(VecD x) {
   const VecD v = max_or_second(VecD(-40.0), min_or_second(VecD(40.0), x));
-  const VecD cdf =
-      VecD(0.5) * by_lane(v * VecD(-0.7071067811865476), [](double z) { return ::erfc(z); });
+  const VecD cdf = VecD(0.5) * erfc(v * VecD(-0.7071067811865476));
   return fma(v * VecD(0.3989422804014327), exp(VecD(-0.5) * v * v), cdf);
 }
 // x sigmoid(w), w = 2u(x): s + x s (1 - s) w'
