@@ -22,6 +22,7 @@ void bind_dropout(Binder& b);
 void bind_activation(Binder& b);
 void bind_elementwise(Binder& b);
 void bind_embedding(Binder& b);
+void bind_function(Binder& b);
 void bind_index(Binder& b);
 void bind_loss(Binder& b);
 void bind_matmul(Binder& b);
@@ -81,6 +82,7 @@ PYBIND11_MODULE(_core, module) {
   bind_softmax(b);
   bind_sort(b);
   bind_autograd(b);
+  bind_function(b);
   accept_numpy_names(module);
   accept_numpy_names(b.tensor_type());
 }

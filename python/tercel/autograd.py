@@ -183,7 +183,7 @@ def grad(
     if materialize_grads:
         sources = (inputs,) if isinstance(inputs, _core.Tensor) else inputs
         result = tuple(
-            _core._zeros(x.shape, x.dtype) if g is None else g
+            _core.zeros(x.shape, dtype=x.dtype, device=x.device) if g is None else g
             for g, x in zip(result, sources, strict=True)
         )
     return result
