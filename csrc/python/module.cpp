@@ -24,6 +24,7 @@ void bind_elementwise(Binder& b);
 void bind_embedding(Binder& b);
 void bind_function(Binder& b);
 void bind_index(Binder& b);
+void bind_in_python(Binder& b);
 void bind_loss(Binder& b);
 void bind_matmul(Binder& b);
 void bind_module_type(Binder& b);
@@ -83,6 +84,7 @@ PYBIND11_MODULE(_core, module) {
   bind_sort(b);
   bind_autograd(b);
   bind_function(b);
+  bind_in_python(b);
   accept_numpy_names(module);
   accept_numpy_names(b.tensor_type());
 }

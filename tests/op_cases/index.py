@@ -176,3 +176,16 @@ case("searchsorted", oracle=lambda a, v, right=False: np.searchsorted(
          a, v, "right" if right else "left"), tol=EXACT, grad=False, dtypes=FLOATS,
      samples=lambda s: [Sample((np.sort(s.distinct(40)), s.uniform(3, 5)), dict(right=r))
                         for r in (False, True)])  # fmt: skip
+
+
+def nonzero_static(x, size, fill_value=-1):
+    found = np.argwhere(x)[:size]
+    return np.concatenate([found, np.full((size - len(found), x.ndim), fill_value)])
+
+
+case(
+    "nonzero_static", nonzero_static, lambda s: [
+        Sample((s.normal(3, 5) * s.bools(3, 5),), {"size": n, "fill_value": f}) for n, f in ((4, -1), (0, 0), (20, 7))
+    ] + [Sample((s.normal(0, 2),), {"size": 2}), Sample((np.asarray(1.5),), {"size": 2})],
+    dtypes=ALL, tol=EXACT, grad=False,
+)  # fmt: skip

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from . import DOT, FLOATS, GRAD, NORM, SUM, WIDE_FLOATS, Sample, case
+import tercel
+
+from . import DOT, EXACT, FLOATS, GRAD, NORM, SUM, WIDE_FLOATS, Sample, case
 
 
 def diff(x, n=1, dim=-1, prepend=None, append=None):
@@ -151,3 +153,44 @@ for name, f in (("hsplit", np.hsplit), ("vsplit", np.vsplit), ("dsplit", np.dspl
         split(f),
         lambda s: [Sample((s.normal(4, 6, 2), 2)), Sample((s.normal(4, 6, 4), (1, 3)))],
     )
+
+
+def gradient(x, spacing=1.0, dim=None, edge_order=1):
+    axes = tuple(range(x.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    steps = list(spacing) if isinstance(spacing, (list, tuple)) else [spacing] * len(axes)
+    found = np.gradient(x, *steps, axis=axes, edge_order=edge_order)
+    return tuple(found) if len(axes) > 1 else (found,)
+
+
+def abscissae(s, n):
+    return np.cumsum(s.uniform(n, low=0.5, high=1.5))
+
+
+def gradient_case(name, samples, **fields):
+    case(name, gradient, samples, fn="gradient", tol=SUM, scale=lambda x, **k: 64 * (1 + np.abs(x).max(initial=0)),
+         dtypes=WIDE_FLOATS, grad=(0,), **fields)  # fmt: skip
+
+
+gradient_case("gradient", lambda s: [
+    Sample((s.normal(6),)), Sample((s.normal(4, 5),)), Sample((s.normal(4, 5),), {"spacing": 0.5, "dim": 1}),
+    Sample((s.normal(4, 5),), {"spacing": [0.5, 2.0], "edge_order": 2}), Sample((s.normal(2, 3, 4),), {"dim": (0, -1)}),
+    Sample((s.normal(3),), {"edge_order": 2}), Sample((s.normal(2),)),
+])  # fmt: skip
+# The expanded layout would make all coordinates equal.
+gradient_case("gradient at coordinates", lambda s: [
+    Sample((s.normal(5),), {"spacing": [abscissae(s, 5)], "dim": 0}),
+    Sample((s.normal(5, 4),), {"spacing": [abscissae(s, 5), abscissae(s, 4)], "edge_order": 2}),
+], layouts=False)  # fmt: skip
+
+
+def frexp_samples(s):
+    sizes = [Sample((s.normal(*shape, scale=10.0),)) for shape in ((), (7,), (3, 33), (2, 0))]
+    powers = 2.0 ** np.arange(-14, 15)
+    return [*sizes, Sample((np.concatenate([powers, -powers, [0.0, np.inf, -np.inf]]),))]
+
+
+# Piecewise linear in x; the second output has no gradient.
+case("frexp", lambda x: tuple(a.astype(b) for a, b in zip(np.frexp(x), (x.dtype, np.int32))), frexp_samples,
+     tol=EXACT, grad=False)  # fmt: skip
+case("frexp mantissa", lambda x: np.frexp(x)[0], lambda s: [Sample((s.distinct(7) * 3,)), Sample((s.distinct(2, 5) * 3,))],
+     fn=lambda x: tercel.frexp(x).mantissa, tol=EXACT)  # fmt: skip

@@ -3,7 +3,7 @@
 
 #include "cuda/runtime.h"
 #include "ops/view/view.h"
-#include "python/bind.h"
+#include "python/out.h"
 
 namespace tercel {
 namespace {
@@ -182,6 +182,16 @@ void bind_copy(Binder& b) {
   b.both(
       "numel", [](const Tensor& t) { return t.numel(); }, py::arg("input"), "Number of elements.");
   b.method("nelement", [](const Tensor& t) { return t.numel(); }, "Number of elements.");
+  b.both(
+      "get_device",
+      [](const Tensor& t) { return t.device().is_cpu() ? -1 : static_cast<int>(t.device().index); },
+      py::arg("input"), "Ordinal of the CUDA device of the tensor; -1 on the CPU.");
+  b.function(
+      "_into_out",
+      [](const Tensor& result, const Tensor& out, const std::string& op) {
+        return into_out(result, out, op.c_str());
+      },
+      py::arg("result"), py::arg("out"), py::arg("op"));
   b.method("element_size", [](const Tensor& t) { return t.itemsize(); }, "Bytes per element.");
   b.method(
       "storage_offset", [](const Tensor& t) { return t.offset(); },

@@ -72,7 +72,9 @@ Tensor take_along_dim(const Tensor& x, const Tensor& index, std::optional<int64_
 
 // ---- masks (mask.cpp)
 // ----------------------------------------------------------------------------
-Tensor nonzero(const Tensor& x);            // [count, rank] int64, in row-major order
+Tensor nonzero(const Tensor& x);  // [count, rank] int64, in row-major order
+// nonzero with exactly `size` rows: the first ones, or followed by rows of `fill`.
+Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill = -1);
 TensorList nonzero_tuple(const Tensor& x);  // one [count] tensor per dim; a 0-d x counts as [1]
 Tensor argwhere(const Tensor& x);
 Tensor masked_select(const Tensor& x, const Tensor& mask);  // 1-D; x and mask broadcast

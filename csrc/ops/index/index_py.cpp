@@ -120,6 +120,9 @@ void bind_masks(Binder& b) {
       "Coordinates of the nonzero elements in row-major order: int64 [count, rank], or a tuple of "
       "one [count]\n"
       "tensor per dim.");
+  both_out(b, "nonzero_static", &nonzero_static, py::arg("input"), py::kw_only(), py::arg("size"),
+           py::arg("fill_value") = -1,
+           "nonzero with exactly `size` rows: the first ones, or followed by rows of fill_value.");
   b.both("argwhere", &argwhere, py::arg("input"),
          "Coordinates of the nonzero elements, int64 [count, rank].");
   both_out(b, "masked_select", &masked_select, py::arg("input"), py::arg("mask"),

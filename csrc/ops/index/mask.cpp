@@ -1,4 +1,6 @@
 // Boolean masks: nonzero, masked_select, masked_fill, masked_scatter. Kernels in mask_cpu.cpp.
+#include <algorithm>
+
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/index/index.h"
@@ -69,6 +71,16 @@ Tensor nonzero(const Tensor& x) {
 TensorList nonzero_tuple(const Tensor& x) {
   if (x.dim() == 0) return nonzero_tuple(reshape(make_alias(x), {1}));
   return unbind(nonzero(x), 1);
+}
+
+Tensor nonzero_static(const Tensor& x, int64_t size, int64_t fill) {
+  TERCEL_CHECK(size >= 0, Value, "nonzero_static: size must not be negative, got ", size);
+  const Tensor found = nonzero(x),
+               out = full({size, x.dim()}, Scalar(fill), DType::i64, x.device());
+  const int64_t n = std::min(size, found.size(0));
+  Tensor begin = narrow(out, 0, 0, n);
+  copy_(begin, narrow(found, 0, 0, n));
+  return out;
 }
 
 Tensor argwhere(const Tensor& x) { return nonzero(x); }

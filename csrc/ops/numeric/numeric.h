@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/autograd.h"
 
@@ -12,6 +14,16 @@ namespace tercel {
 // append are joined to x first. n beyond the length gives an empty result.
 Tensor diff(const Tensor& x, int64_t n = 1, int64_t dim = -1, const Tensor& prepend = {},
             const Tensor& append = {});
+
+// Numerical gradient along each of dims: central differences, one-sided of order edge_order at the
+// ends. Points lie `spacing` apart (one number, or one per dim) or at `coordinates` (one 1-d tensor
+// per dim; then spacing is not read). Integers are computed in the default dtype.
+TensorList gradient(const Tensor& x, const std::vector<double>& spacing,
+                    const TensorList& coordinates, const Dims& dims, int64_t edge_order = 1);
+
+// (mantissa in [1/2, 1), int32 exponent): x = mantissa 2^exponent, exactly; zero, infinities and
+// NaN are their own mantissa, with exponent 0.
+std::pair<Tensor, Tensor> frexp(const Tensor& x);
 
 // Integral by the trapezoidal rule along dim over the abscissae x (of y's shape, or 1-d) or a
 // constant spacing dx; cumulative: the running integral, one entry shorter than y.

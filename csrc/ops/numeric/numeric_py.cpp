@@ -1,5 +1,8 @@
 // Python bindings of finite differences, integrals, vector products and sample statistics.
 #include "ops/numeric/numeric.h"
+
+#include <variant>
+
 #include "python/out.h"
 #include "python/optional.h"
 
@@ -10,6 +13,23 @@ using Optional = std::optional<Tensor>;
 
 Tensor trapezoid_any(const Tensor& y, const Optional& x, double dx, int64_t dim) {
   return x ? trapezoid(y, *x, dim) : trapezoid(y, dx, dim);
+}
+
+// spacing: a number, or a sequence of numbers or of coordinate tensors.
+TensorList gradient_any(const Tensor& x,
+                        const std::variant<double, std::vector<double>, TensorList>& spacing,
+                        const std::optional<Dims>& dim, int64_t edge_order) {
+  Dims dims;
+  if (dim) {
+    dims = *dim;
+  } else {
+    for (int d = 0; d < x.dim(); ++d) dims.push_back(d);
+  }
+  if (const auto* points = std::get_if<TensorList>(&spacing))
+    return gradient(x, {}, *points, dims, edge_order);
+  if (const auto* steps = std::get_if<std::vector<double>>(&spacing))
+    return gradient(x, *steps, {}, dims, edge_order);
+  return gradient(x, {std::get<double>(spacing)}, {}, dims, edge_order);
 }
 }  // namespace
 
@@ -27,6 +47,29 @@ prepend, append: tensors joined to input along dim first.  Returns n entries few
 when there are not that many).  Gradients of any order.
 
 >>> tercel.diff(tercel.tensor([1, 4, 9]))            # tensor([3, 5]))");
+  b.function(
+      "gradient", gradient_any, py::arg("input"), py::kw_only(), py::arg("spacing") = 1.0,
+      py::arg("dim") = py::none(), py::arg("edge_order") = 1,
+      R"(Numerical gradient of samples, one tensor of input's shape for each dim (all by default).
+
+Central differences, at the ends one-sided of order edge_order (1 or 2).  spacing: distance of the
+points, one number or one per dim, or a sequence of 1-d tensors of coordinates, one per dim.
+Raises ShapeError for fewer than edge_order + 1 points.
+
+>>> tercel.gradient(tercel.tensor([1., 2., 4., 8.]))       # (tensor([1.0, 1.5, 3.0, 4.0]),))");
+  const py::object pair = pair_type("frexp", "mantissa exponent");
+  b.both(
+      "frexp",
+      [pair](const Tensor& x, const OptionalOutPair& out) -> py::object {
+        const auto [mantissa, exponent] = frexp(x);
+        if (!out) return pair(mantissa, exponent);
+        return pair(into_out(mantissa, out->first, "frexp"),
+                    into_out(exponent, out->second, "frexp"));
+      },
+      py::arg("input"), py::kw_only(), py::arg("out") = py::none(),
+      R"((mantissa, exponent) with input = mantissa * 2**exponent exactly, |mantissa| in [1/2, 1).
+
+exponent is int32.  Zero, infinities and NaN are their own mantissa, with exponent 0.)");
   for (const char* name : {"trapezoid", "trapz"}) {
     b.function(name, trapezoid_any, py::arg("y"), py::arg("x") = py::none(), py::kw_only(),
                py::arg("dx") = 1.0, py::arg("dim") = -1,

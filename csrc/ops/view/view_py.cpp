@@ -2,6 +2,7 @@
 #include "ops/view/view.h"
 
 #include "ops/copy/copy.h"
+#include "ops/view/resize.h"
 #include "python/bind.h"
 
 namespace tercel {
@@ -74,9 +75,50 @@ Tensor& become(Tensor& self, const Tensor& view, const char* op) {
   return self;
 }
 
+void bind_resize(Binder& b) {
+  b.method(
+      "resize_",
+      [](Tensor self, const py::args& sizes, const py::object&) {
+        return resize_(self, dims_from_args(sizes, "resize_"));
+      },
+      py::kw_only(), py::arg("memory_format") = py::none(),
+      R"(Gives the tensor the sizes, contiguous, in place: resize_(2, 3) or resize_((2, 3)).
+
+Memory is kept where it suffices; otherwise the old elements are moved and the rest is unspecified.
+Raises RuntimeError for tensors that require grad and for views that would outgrow their storage.)");
+  b.method(
+      "resize_as_",
+      [](Tensor self, const Tensor& other, const py::object&) {
+        return resize_(self, other.shape());
+      },
+      py::arg("the_template"), py::kw_only(), py::arg("memory_format") = py::none(),
+      "resize_ to the shape of another tensor.");
+  b.method(
+      "fill_diagonal_",
+      [](Tensor self, Scalar value, bool wrap) { return fill_diagonal_(self, value, wrap); },
+      py::arg("fill_value"), py::arg("wrap") = false,
+      "Writes fill_value along the main diagonal, in place. More than 2 dimensions must have one "
+      "size. wrap: in a\ntall matrix of N columns the diagonal starts again N + 1 rows below.");
+  b.function(
+      "broadcast_shapes",
+      [](const py::args& shapes) {
+        Shape out;
+        for (py::handle s : shapes) {
+          Dims shape;
+          TERCEL_CHECK(dims_from_object(s.ptr(), &shape), Type,
+                       "broadcast_shapes: expected shapes, got ", Py_TYPE(s.ptr())->tp_name);
+          out = broadcast_shapes(out, shape, "broadcast_shapes");
+        }
+        checked_numel(out, "broadcast_shapes");
+        return out;
+      },
+      "broadcast_shapes(*shapes): the shape that the shapes (tuples, or ints) broadcast to.");
+}
+
 }  // namespace
 
 void bind_view(Binder& b) {
+  bind_resize(b);
   b.method(
       "view",
       [](const Tensor& t, const py::args& args) {

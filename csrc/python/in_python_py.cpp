@@ -1,0 +1,30 @@
+// Methods of Tensor that are written in Python: the module is imported when one is first called.
+#include "python/bind.h"
+
+namespace tercel {
+
+void bind_in_python(Binder& b) {
+  struct Methods {
+    const char* module;
+    std::initializer_list<const char*> names;
+  };
+  for (const Methods& m : {
+           Methods{"tercel.linalg._plain",
+                   {"cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet",
+                    "matrix_exp", "pinverse", "qr", "slogdet", "svd"}},
+           Methods{"tercel._elements", {"apply_", "map_"}},
+           Methods{"tercel.special", {"mvlgamma"}},
+       }) {
+    for (const char* name : m.names) {
+      b.method(
+          name,
+          [module = m.module, name](const py::object& self, const py::args& args,
+                                    const py::kwargs& kwargs) {
+            return py::module_::import(module).attr(name)(self, *args, **kwargs);
+          },
+          (std::string("See ") + m.module + "." + name + ".").c_str());
+    }
+  }
+}
+
+}  // namespace tercel
