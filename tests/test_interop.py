@@ -299,3 +299,14 @@ def test_printing_matches_torch():
     ).replace("torch", "tercel")
     assert repr(tercel.arange(100.0).reshape(4, 25)) == repr(torch.arange(100.0).reshape(4, 25))
     assert repr(tercel.ones(2, requires_grad=True)) == repr(torch.ones(2, requires_grad=True))
+
+
+def test_exported_memory_outlives_a_tensor_that_takes_other_memory():
+    """`x.data = y` and resize_ replace the memory of x; arrays and consumers of DLPack still read the old one."""
+    for change in (lambda x: setattr(x, "data", tercel.zeros(3)), lambda x: x.resize_(1 << 20)):
+        x = tercel.ones(1 << 18)
+        array, consumer, view = x.numpy(), np.from_dlpack(x), memoryview(x)
+        change(x)
+        others = [tercel.zeros(1 << 18) for _ in range(3)]  # would take the memory if it were free
+        assert array.min() == consumer.min() == min(view[:10]) == 1.0
+        del others

@@ -130,7 +130,7 @@ Tensor from_buffer_object(PyObject* object, const char* op) {
 
 namespace {
 struct ExportedBuffer {
-  Tensor tensor;
+  Ref<Storage> storage;  // not the tensor: `x.data = y` and resize_ may give that other memory
   Py_ssize_t shape[kMaxDims], strides[kMaxDims];
 };
 }  // namespace
@@ -159,7 +159,7 @@ int tensor_getbuffer(PyObject* self, Py_buffer* view, int flags) {
           TERCEL_CHECK(t.dim() <= 1 && t.is_contiguous(), Buffer,
                        "buffer: the tensor is not Fortran-contiguous");
         }
-        auto* e = new ExportedBuffer{t, {}, {}};
+        auto* e = new ExportedBuffer{t.storage(), {}, {}};
         for (int i = 0; i < t.dim(); ++i) {
           e->shape[i] = t.size(i);
           e->strides[i] = t.stride(i) * t.itemsize();

@@ -58,7 +58,7 @@ constexpr Code kCodes[] = {{DType::i8, 0, 8},   {DType::i16, 0, 16},    {DType::
 constexpr int kDLCuda = 2;
 
 struct Exported {
-  Tensor tensor;
+  Tensor tensor;  // an alias: `x.data = y` and resize_ may give x other memory
   int64_t shape[kMaxDims], strides[kMaxDims];
 };
 
@@ -138,7 +138,7 @@ py::object to_dlpack(const Tensor& self, const py::object& stream, const py::obj
   TERCEL_CHECK(versioned || !readonly, Buffer,
                "__dlpack__: the tensor is read-only, which DLPack before version 1.0 cannot "
                "express; pass copy=True");
-  auto* e = new Exported{t, {}, {}};
+  auto* e = new Exported{make_alias(t), {}, {}};
   PyObject* capsule;
   if (versioned) {
     auto* m = new DLManagedTensorVersioned{};
