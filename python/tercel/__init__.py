@@ -34,11 +34,13 @@ _SUBMODULES = (
     "cuda",
     "datasets",
     "io",
+    "linalg",
     "nn",
     "optim",
     "quantization",
     "random",
     "serialization",
+    "special",
     "testing",
     "utils",
 )
@@ -66,6 +68,23 @@ _LAZY = {
     "set_autocast_enabled": "amp",
     "get_float32_matmul_precision": "_determinism",
     "set_float32_matmul_precision": "_determinism",
+    **dict.fromkeys(
+        (
+            "cholesky",
+            "cholesky_inverse",
+            "cholesky_solve",
+            "det",
+            "inverse",
+            "logdet",
+            "matrix_exp",
+            "pinverse",
+            "qr",
+            "slogdet",
+            "svd",
+        ),
+        "linalg._plain",
+    ),
+    "mvlgamma": "special",
 }
 
 
