@@ -32,9 +32,11 @@ void Generator::set_state(PhiloxKey key) {
   key_ = key;
 }
 
-PhiloxKey Generator::take(uint64_t blocks) {
+PhiloxKey Generator::take(uint64_t blocks, Device device) {
+  PhiloxKey key;
+  if (device.is_cuda() && take_for_graph(*this, blocks, device, &key)) return key;
   std::lock_guard lock(mutex_);
-  const PhiloxKey key = key_;
+  key = key_;
   key_.offset += blocks;
   return key;
 }

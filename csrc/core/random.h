@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "core/device.h"
 #include "core/half.h"
 #include "core/refcount.h"
 
@@ -13,7 +14,13 @@ namespace tercel {
 struct PhiloxKey {
   uint64_t seed;
   uint64_t offset;  // of 128-bit blocks already consumed
+  // In device memory, for a kernel of a captured graph: seed and offset to start from, written
+  // before each replay; `offset` above counts from there.
+  const PhiloxKey* replay = nullptr;
 };
+TERCEL_INLINE PhiloxKey resolved(PhiloxKey key) {
+  return key.replay ? PhiloxKey{key.replay->seed, key.replay->offset + key.offset} : key;
+}
 
 struct Philox4 {
   uint32_t v[4];
@@ -55,8 +62,9 @@ class Generator final : public RefCounted {
   uint64_t seed();  // a fresh non-deterministic one
   PhiloxKey state() const;
   void set_state(PhiloxKey key);
-  // Reserves `blocks` counter values and returns the key whose block 0 is the first of them.
-  PhiloxKey take(uint64_t blocks);
+  // Reserves `blocks` counter values and returns the key whose block 0 is the first of them, for a
+  // kernel on `device` (while a graph is captured there, numbers belong to its replays).
+  PhiloxKey take(uint64_t blocks, Device device = {});
 
  private:
   mutable std::mutex mutex_;
@@ -64,5 +72,9 @@ class Generator final : public RefCounted {
 };
 
 Ref<Generator> default_generator();
+
+// True while a graph is captured on the device's current stream; *key is then one that the graph's
+// replays resolve (cuda/graph.cpp).
+bool take_for_graph(Generator& generator, uint64_t blocks, Device device, PhiloxKey* key);
 
 }  // namespace tercel

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TERCEL_CUDA_ABI_VERSION 1
+#define TERCEL_CUDA_ABI_VERSION 2
 
 typedef struct TercelCudaProperties {
   char name[256];
@@ -26,20 +26,26 @@ typedef struct TercelCudaProperties {
   int integrated, is_multi_gpu_board;
 } TercelCudaProperties;
 
-/* Written by kernels when an index is out of range, in host memory the device can write. `kind` is
- * set last; 0: no error. The first error of a burst wins or loses arbitrarily, which is enough for
- * a message. */
+/* Written by kernels that meet a bad value, in host memory the device can write. `kind` is set
+ * last. The first error of a burst wins or loses arbitrarily, which is enough for a message. */
+enum TercelCudaErrorKind {
+  TERCEL_CUDA_NO_ERROR = 0,
+  TERCEL_CUDA_BAD_INDEX = 1,      /* index, size */
+  TERCEL_CUDA_BAD_PROBABILITY = 2 /* value, not in [0, 1] */
+};
 typedef struct TercelCudaErrorSlot {
-  int32_t kind; /* 1: index out of range */
+  int32_t kind;
   int32_t reserved;
   int64_t index, size;
+  double value;
 } TercelCudaErrorSlot;
 
 enum TercelCudaCopy { TERCEL_CUDA_H2D = 1, TERCEL_CUDA_D2H = 2, TERCEL_CUDA_D2D = 3 };
 
 typedef struct TercelCudaApi {
   int version;
-  const char* name; /* "cuda" or "emulated" */
+  const char* name;       /* "cuda" or "emulated" */
+  int minimum_capability; /* oldest GPU with code here: 80 is compute capability 8.0 */
   /* Why there are no devices, or null. Touches the driver; safe to call repeatedly. */
   const char* (*init)(int* device_count);
   const char* (*error_text)(int code);
@@ -72,6 +78,7 @@ typedef struct TercelCudaApi {
   int (*event_elapsed)(float* milliseconds, void* start, void* end);
 
   int (*capture_begin)(void* stream);
+  int (*stream_capturing)(void* stream, int* yes);
   int (*capture_end)(void* stream, void** graph_out); /* instantiated, ready to launch */
   int (*graph_launch)(void* graph, void* stream);
   int (*graph_destroy)(void* graph);

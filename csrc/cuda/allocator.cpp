@@ -7,10 +7,12 @@
 // free blocks of a segment are merged. When the device is full, cached segments go back and the
 // request is tried once more.
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <set>
 #include <vector>
 
+#include "cuda/graph.h"
 #include "cuda/runtime.h"
 
 namespace tercel::cuda {
@@ -40,15 +42,17 @@ struct BySize {
   }
 };
 
-struct Waiting {  // freed, but still read by another stream
+struct Waiting {  // freed, but still read by other streams
   Block* block;
   std::vector<void*> events;
+  std::vector<void*> unmarked;  // streams that get their event when no capture is under way
 };
 
 struct Pool {
   std::mutex mutex;
   std::set<Block*, BySize> free[2];  // large, small
   std::vector<Waiting> waiting;
+  std::map<void*, int> pins;  // streams whose blocks belong to captured graphs
   MemoryStats stats{};
 };
 
@@ -85,8 +89,20 @@ void put_back(Pool& pool, Block* block) {
   pool.free[block->small].insert(block);
 }
 
+// Marks where each of the streams has come to.
+void mark(Waiting& w, const TercelCudaApi& a) {
+  for (void* stream : w.unmarked) {
+    void* event = nullptr;
+    if (a.event_create(&event, 0) == 0 && a.event_record(event, stream) == 0)
+      w.events.push_back(event);
+  }
+  w.unmarked.clear();
+}
+
 void collect_waiting(Pool& pool, const TercelCudaApi& a, bool wait) {
+  if (capture_under_way()) return;  // an event recorded in a capture cannot be asked
   std::erase_if(pool.waiting, [&](Waiting& w) {
+    mark(w, a);
     for (void* event : w.events) {
       int done = 0;
       if (wait) a.event_synchronize(event);
@@ -103,7 +119,7 @@ void release_segments(Pool& pool, const TercelCudaApi& a) {
   for (auto& set : pool.free) {
     for (auto it = set.begin(); it != set.end();) {
       Block* block = *it;
-      if (block->previous || block->next) {
+      if (block->previous || block->next || pool.pins.count(block->stream)) {
         ++it;
         continue;
       }
@@ -198,13 +214,8 @@ void release(void* p) noexcept {
   pool.stats.allocated -= block->requested;
   --pool.stats.num_live;
   if (block->used_on.empty()) return put_back(pool, block);
-  Waiting w{block, {}};
-  const TercelCudaApi& a = api("cuda");
-  for (void* stream : block->used_on) {
-    void* event = nullptr;
-    if (a.event_create(&event, 0) == 0 && a.event_record(event, stream) == 0)
-      w.events.push_back(event);
-  }
+  Waiting w{block, {}, block->used_on};
+  if (!capture_under_way()) mark(w, api("cuda"));
   pool.waiting.push_back(std::move(w));
 }
 
@@ -238,6 +249,19 @@ void empty_cache() {
     std::lock_guard lock(pool.mutex);
     release_segments(pool, api("cuda"));
   }
+}
+
+void pin_stream(int device, void* stream) {
+  Pool& pool = pool_of(device);
+  std::lock_guard lock(pool.mutex);
+  ++pool.pins[stream];
+}
+
+void unpin_stream(int device, void* stream) {
+  Pool& pool = pool_of(device);
+  std::lock_guard lock(pool.mutex);
+  const auto it = pool.pins.find(stream);
+  if (it != pool.pins.end() && --it->second == 0) pool.pins.erase(it);
 }
 
 namespace {

@@ -92,14 +92,16 @@ template <class... P>
 void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
             typename detail::identity<P>::type... args) {
 #if TERCEL_EMULATED
-  emu::run_kernel(grid, block, shared_bytes, [&] { kernel(args...); });
+  const auto work = [=] { emu::run_kernel(grid, block, shared_bytes, [&] { kernel(args...); }); };
+  if (emu::recording) return emu::recording->work.push_back(work);
+  work();
 #else
   if (shared_bytes > 48 * 1024) {
     cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shared_bytes));
   }
-  kernel<<<grid, block, shared_bytes, current_stream()>>>(args...);
+  kernel<<<grid, block, shared_bytes, current_stream()> > >(args...);
 #endif
 }
 
@@ -132,8 +134,8 @@ class Workspace {
   void* data_ = nullptr;
 };
 
-// Of the current device: compute capability (80, 90) and number of multiprocessors. Emulated: as the
-// options say.
+// Of the current device: compute capability (80, 90) and number of multiprocessors. Emulated: as
+// the options say.
 struct DeviceTraits {
   int capability, multiprocessors;
 };

@@ -1,6 +1,7 @@
 // tercel._core._cuda_*: what python/tercel/cuda.py is built on. Streams, events and graphs are
 // integers here (the handles of the CUDA runtime); the classes live in Python.
 #include "core/launch.h"
+#include "cuda/graph.h"
 #include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "python/bind.h"
@@ -115,19 +116,19 @@ void bind_streams(Binder& b) {
                 "cudaEventElapsedTime");
     return static_cast<double>(ms);
   });
-  b.function("_cuda_capture_begin", [](int device, intptr_t s) {
-    cuda::check(cuda::on_device(device).capture_begin(handle(s)), "cudaStreamBeginCapture");
-  });
-  b.function("_cuda_capture_end", [](int device, intptr_t s) {
-    void* graph = nullptr;
-    cuda::check(cuda::on_device(device).capture_end(handle(s), &graph), "cudaStreamEndCapture");
-    return number(graph);
-  });
-  b.function("_cuda_graph_launch", [](int device, intptr_t graph, intptr_t s) {
-    cuda::check(cuda::on_device(device).graph_launch(handle(graph), handle(s)), "cudaGraphLaunch");
-  });
-  b.function("_cuda_graph_destroy",
-             [](intptr_t graph) { cuda::api("graph").graph_destroy(handle(graph)); });
+}
+
+cuda::Graph& graph(intptr_t g) { return *static_cast<cuda::Graph*>(handle(g)); }
+
+void bind_graphs(Binder& b) {
+  b.function("_cuda_is_capturing", &cuda::is_capturing);
+  b.function("_cuda_graph_create", [](int device) { return number(new cuda::Graph(device)); });
+  b.function("_cuda_graph_destroy", [](intptr_t g) { delete &graph(g); });
+  b.function("_cuda_graph_stream", [](intptr_t g) { return number(graph(g).stream()); });
+  b.function("_cuda_graph_begin", [](intptr_t g, intptr_t pool) { graph(g).begin(handle(pool)); });
+  b.function("_cuda_graph_end", [](intptr_t g) { graph(g).end(); });
+  b.function("_cuda_graph_reset", [](intptr_t g) { graph(g).reset(); });
+  b.function("_cuda_graph_replay", [](intptr_t g) { graph(g).replay(); });
 }
 
 }  // namespace
@@ -152,6 +153,7 @@ void bind_cuda(Binder& b) {
   });
   b.function("_cuda_num_launches", &cuda::num_launches);
   bind_streams(b);
+  bind_graphs(b);
   b.property("__cuda_array_interface__", array_interface,
              "Version 3 of the interface; AttributeError-like RuntimeError for a CPU tensor.");
   b.method(

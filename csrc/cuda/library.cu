@@ -37,16 +37,7 @@ const char* init(int* device_count) {
     }
     if (count > 64) count = 64;
     for (int i = 0; i < count; ++i) {
-      int major = 0;
-      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, i);
       cudaDeviceGetAttribute(&g_multiprocessors[i], cudaDevAttrMultiProcessorCount, i);
-      if (major < 8) {
-        std::snprintf(
-            reason, sizeof reason,
-            "CUDA device %d has compute capability %d.x, but this build needs 8.0 or newer", i,
-            major);
-        return false;
-      }
     }
     return true;
   }();
@@ -131,10 +122,19 @@ int event_elapsed(float* ms, void* a, void* b) {
 int capture_begin(void* s) {
   return cudaStreamBeginCapture(stream_of(s), cudaStreamCaptureModeRelaxed);
 }
+int stream_capturing(void* s, int* yes) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  const cudaError_t e = cudaStreamIsCapturing(stream_of(s), &status);
+  *yes = status != cudaStreamCaptureStatusNone;
+  return e;
+}
 int capture_end(void* s, void** out) {
   cudaGraph_t graph = nullptr;
   cudaError_t e = cudaStreamEndCapture(stream_of(s), &graph);
-  if (e != cudaSuccess) return e;
+  if (e != cudaSuccess) {
+    cudaGetLastError();
+    return e;
+  }
   e = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(out), graph, 0);
   cudaGraphDestroy(graph);
   return e;
@@ -179,6 +179,7 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
   static const TercelCudaApi api = {
       .version = TERCEL_CUDA_ABI_VERSION,
       .name = "cuda",
+      .minimum_capability = 80,
       .init = init,
       .error_text = error_text,
       .out_of_memory_code = cudaErrorMemoryAllocation,
@@ -206,6 +207,7 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
       .event_synchronize = event_synchronize,
       .event_elapsed = event_elapsed,
       .capture_begin = capture_begin,
+      .stream_capturing = stream_capturing,
       .capture_end = capture_end,
       .graph_launch = graph_launch,
       .graph_destroy = graph_destroy,

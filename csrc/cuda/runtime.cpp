@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/launch.h"
+#include "cuda/graph.h"
 
 namespace tercel::cuda {
 namespace {
@@ -29,6 +30,18 @@ std::string default_path() {
   const size_t slash = self.rfind('/');
   return (slash == std::string::npos ? std::string("./") : self.substr(0, slash + 1)) +
          "libtercel_cuda.so";
+}
+
+// Empty, or why the device cannot be used.
+std::string unsupported(const TercelCudaApi& a, int device) {
+  TercelCudaProperties p{};
+  if (const int code = a.properties(device, &p)) {
+    return str("the properties of CUDA device ", device, " cannot be read: ", a.error_text(code));
+  }
+  if (p.major * 10 + p.minor >= a.minimum_capability) return "";
+  return str("cuda:", device, " (", p.name, ") has compute capability ", p.major, ".", p.minor,
+             ", but this build of tercel needs ", a.minimum_capability / 10, ".",
+             a.minimum_capability % 10, " or newer");
 }
 
 Library load() {
@@ -51,7 +64,15 @@ Library load() {
     lib.reason = reason;
     return lib;
   }
-  lib.api = api;
+  for (int i = 0; i < lib.devices; ++i) {  // one that can be used is enough
+    std::string reason = unsupported(*api, i);
+    if (reason.empty()) {
+      lib.api = api;
+      return lib;
+    }
+    if (lib.reason.empty()) lib.reason = std::move(reason);
+  }
+  lib.devices = 0;
   return lib;
 }
 
@@ -60,7 +81,10 @@ std::atomic<bool> g_initialized{false};
 const Library& library() {
   static const Library* lib = [] {  // leaked: tensors may be freed after static destruction
     auto* l = new Library(load());
-    if (l->api) g_initialized.store(true);
+    if (l->api) {
+      l->reason.clear();
+      g_initialized.store(true);
+    }
     return l;
   }();
   return *lib;
@@ -75,6 +99,12 @@ std::atomic<int64_t> g_launches{0};
 
 void tell_device(const TercelCudaApi& a, int device) {
   if (t_told_device == device) return;
+  static std::atomic<bool> supported[kMaxDevices] = {};
+  if (!supported[device].load(std::memory_order_relaxed)) {
+    const std::string reason = unsupported(a, device);
+    TERCEL_CHECK(reason.empty(), Runtime, reason);
+    supported[device].store(true, std::memory_order_relaxed);
+  }
   check(a.set_device(device), "cudaSetDevice");
   t_told_device = device;
 }
@@ -103,8 +133,8 @@ void set_device(int index) {
   const int count = (api("cuda.set_device"), device_count());
   TERCEL_CHECK(index >= 0 && index < count, Runtime, "cuda: device index must be 0 to ", count - 1,
                ", got ", index);
-  t_device = index;
   tell_device(api("cuda.set_device"), index);
+  t_device = index;
 }
 int64_t num_launches() { return g_launches.load(std::memory_order_relaxed); }
 
@@ -116,7 +146,10 @@ void check_error_slot() {
   if (!slot || slot->kind == 0) [[likely]]
     return;
   const TercelCudaErrorSlot seen = *slot;
-  slot->kind = 0;
+  slot->kind = TERCEL_CUDA_NO_ERROR;
+  TERCEL_CHECK(seen.kind != TERCEL_CUDA_BAD_PROBABILITY, Value,
+               "binary_cross_entropy: input must be in [0, 1], got ", seen.value,
+               " (reported by an earlier CUDA kernel)");
   fail(ErrorKind::Index, str("index ", seen.index, " is out of range for a dimension of size ",
                              seen.size, " (reported by an earlier CUDA kernel)"));
 }
@@ -129,8 +162,29 @@ const TercelCudaApi& on_device(int device) {
   return a;
 }
 
+bool is_capturing(int device) {
+  if (!capture_under_way()) [[likely]]
+    return false;
+  int yes = 0;
+  check(on_device(device).stream_capturing(current_stream(device), &yes), "cudaStreamIsCapturing");
+  return yes != 0;
+}
+
+namespace {
+// CUDA would refuse it as well, but spoil the capture and name neither reason nor remedy.
+void check_may_wait(int device) {
+  TERCEL_CHECK(
+      !is_capturing(device), Runtime,
+      "cuda: work that is captured in a graph cannot be waited for: inside `with "
+      "tercel.cuda.graph(...)` nothing may read a value (item(), print, nonzero, a bool "
+      "mask), copy between host and GPU, or synchronize; run the work once before its capture, "
+      "for the tables it needs");
+}
+}  // namespace
+
 void synchronize(int device) {
   const TercelCudaApi& a = on_device(device);
+  check_may_wait(device);
   {
     InterpreterRelease release(true);
     check(a.device_synchronize(), "cudaDeviceSynchronize");
@@ -149,6 +203,7 @@ void wait_stream(int device, void* waiting, void* awaited) {
 }
 void stream_synchronize(int device, void* stream) {
   const TercelCudaApi& a = on_device(device);
+  if (stream == current_stream(device)) check_may_wait(device);
   {
     InterpreterRelease release(true);
     check(a.stream_synchronize(stream), "cudaStreamSynchronize");
@@ -163,10 +218,12 @@ void copy_bytes(void* dst, Device dst_device, const void* src, Device src_device
   const int device = to_host ? src_device.index : dst_device.index;
   const TercelCudaApi& a = on_device(device);
   void* stream = current_stream(device);
+  // Host memory must not change (or be read) under the copy unless the caller has promised to wait.
+  const bool waits = (to_host || from_host) && !non_blocking;
+  if (waits) check_may_wait(device);
   const int kind = from_host ? TERCEL_CUDA_H2D : to_host ? TERCEL_CUDA_D2H : TERCEL_CUDA_D2D;
   check(a.copy(dst, src, static_cast<size_t>(nbytes), kind, stream), "cudaMemcpyAsync");
-  // Host memory must not change (or be read) under the copy unless the caller has promised to wait.
-  if ((to_host || from_host) && !non_blocking) stream_synchronize(device, stream);
+  if (waits) stream_synchronize(device, stream);
 }
 
 }  // namespace tercel::cuda

@@ -35,6 +35,8 @@ void stream_synchronize(int device, void* stream);
 void check_error_slot();
 void wait_stream(int device, void* waiting,
                  void* awaited);  // later work of `waiting` runs after it
+// True while a graph is captured (cuda/graph.h) on the calling thread's stream of the device.
+bool is_capturing(int device);
 
 // ---- memory
 void* allocate(int64_t nbytes, int device, void** block);  // raises OutOfMemoryError
@@ -43,6 +45,10 @@ void record_stream(const Storage& storage, void* stream);  // storage is used on
 MemoryStats memory_stats(int device);
 void reset_peak_memory_stats(int device);
 void empty_cache();
+// Blocks of the stream, freed ones too, stay in place until as many calls of unpin_stream: a
+// captured graph uses their addresses.
+void pin_stream(int device, void* stream);
+void unpin_stream(int device, void* stream);
 Ref<Storage> allocate_pinned(int64_t nbytes);
 bool is_pinned(const Storage& storage);
 // dst, src: pointers on the devices; asynchronous for the host unless it must wait (device to

@@ -64,12 +64,12 @@ Tensor dropout_impl(const char* op, const Tensor& x, double p, bool training, bo
   if (!training || p == 0.0 || x.numel() == 0) return x;
   const int64_t n = x.numel(), decisions = n / inner;
   const bool record = grad_needed(x);
+  const Device dev = x.device();
   const PhiloxKey key =
-      default_generator()->take(static_cast<uint64_t>(dropout_groups(decisions)) * 16);
+      default_generator()->take(static_cast<uint64_t>(dropout_groups(decisions)) * 16, dev);
   const double scaled = std::floor(p * 0x1p32 + 0.5);
   const uint32_t threshold = scaled >= 0x1p32 ? 0xffffffffu : static_cast<uint32_t>(scaled);
 
-  const Device dev = x.device();
   const Tensor xd = dense(x);
   Tensor y = inplace && x.is_contiguous() ? x : empty(x.shape(), x.dtype(), dev);
   Tensor mask;

@@ -19,6 +19,7 @@ __global__ void __launch_bounds__(kThreads)
                    Acc<T> scale, Acc<T> shift, Acc<T> dropped) {
   const int64_t groups = (n + 63) / 64, threads = static_cast<int64_t>(gridDim.x) * kThreads;
   const int lane = threadIdx.x % 32;
+  key = resolved(key);
   // Whole warps go round together: the votes need every lane.
   for (int64_t t = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
        t - lane < groups * 16; t += threads) {

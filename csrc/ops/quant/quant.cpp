@@ -75,7 +75,7 @@ Tensor base_on(Device dev, const std::vector<int64_t>& base) {
   if (base.empty() || dev.is_cpu()) return {};
   const Tensor t = empty({static_cast<int64_t>(base.size())}, DType::i64);
   std::copy(base.begin(), base.end(), t.data_as<int64_t>());
-  return to_device(t, dev);
+  return device_constant(t, dev);
 }
 
 // `dev`: where the kernel runs; scales and zero points are there.
@@ -102,8 +102,8 @@ Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale
     p.zero = contiguous(to(zero.detach(), DType::f32));
   }
   // One number for all may come from the host.
-  if (p.scale.numel() <= 1) p.scale = to_device(p.scale, dev);
-  if (p.zero.defined() && p.zero.numel() <= 1) p.zero = to_device(p.zero, dev);
+  if (p.scale.numel() <= 1) p.scale = device_constant(p.scale, dev);
+  if (p.zero.defined() && p.zero.numel() <= 1) p.zero = device_constant(p.zero, dev);
   p.base = base_on(dev, g.base);
   p.view = {p.scale.data_as<float>(dev), p.zero.defined() ? p.zero.data_as<float>(dev) : nullptr,
             p.base.defined() ? p.base.data_as<int64_t>(dev)
@@ -206,7 +206,7 @@ Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, 
   a.stochastic = o.stochastic;
   if (o.stochastic) {
     a.key = (o.generator ? o.generator : default_generator())
-                ->take(static_cast<uint64_t>(x.numel()) + 16);
+                ->take(static_cast<uint64_t>(x.numel()) + 16, dev);
   }
   a.codes = static_cast<uint8_t*>(q.data(dev));
   launch(quant_kernels(dev).quantize, a, x.numel() / 2, dev);

@@ -98,7 +98,8 @@ TERCEL_DEVICE uint32_t encode(const QuantizeArgs& a, const Table16& table, int64
     x = to_float(static_cast<const f16*>(a.x)[element]);
   }
   const float t = __fmul_rn(x, 1.0f / scale);
-  const uint32_t bits = a.stochastic ? philox(a.key, static_cast<uint64_t>(element)).v[0] : 0u;
+  const uint32_t bits =
+      a.stochastic ? philox(resolved(a.key), static_cast<uint64_t>(element)).v[0] : 0u;
   if (a.format > QFormat::u4) {
     return a.stochastic ? encode_stochastic(a.format, t, bits, table)
                         : encode_float(a.format, t, table);

@@ -1,14 +1,18 @@
 // The device library on the host: cuda/abi.h on plain memory, kernels in the emulator. Loaded by
 // the tests with TERCEL_CUDA_LIBRARY=.../libtercel_cuda_emu.so, it makes device="cuda" work without
-// a GPU, at small sizes. Streams and events exist, but everything has already happened. "Device"
-// memory is limited and filled with NaN bytes, so that out-of-memory and reads of uninitialised
-// memory show.
+// a GPU, at small sizes. Streams and events exist, but everything has already happened, except what
+// is captured in a graph: that runs when the graph is launched. "Device" memory is limited and
+// filled with NaN bytes, so that out-of-memory and reads of uninitialised memory show.
+//
+// TERCEL_EMU_CAPABILITIES="75,80": how many devices there are, and what they are.
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "cuda/compat.cuh"
 #include "cuda/device_table.h"
@@ -17,6 +21,7 @@ namespace tercel::cuda {
 namespace {
 
 constexpr int kOutOfMemory = 2, kInvalidValue = 1, kLaunchFailure = 719;
+constexpr int kCaptureUnsupported = 900, kCaptureInvalidated = 901;
 constexpr size_t kMemory = size_t{1} << 30;
 
 const TableEntry* g_tables = nullptr;
@@ -26,20 +31,38 @@ size_t g_used = 0;
 std::string g_message;
 TercelCudaErrorSlot g_slot{};
 
+// Two devices, so that mixing them can be tested.
+const std::vector<int>& capabilities() {
+  static const std::vector<int> known = [] {
+    const char* text = std::getenv("TERCEL_EMU_CAPABILITIES");
+    std::vector<int> list;
+    for (std::istringstream in(text ? text : "80,80"); in;) {
+      std::string one;
+      if (std::getline(in, one, ',')) list.push_back(std::stoi(one));
+    }
+    return list;
+  }();
+  return known;
+}
 const char* init(int* count) {
-  *count = 2;  // two, so that mixing devices can be tested
+  *count = static_cast<int>(capabilities().size());
   return nullptr;
 }
 const char* error_text(int code) {
   if (code == kOutOfMemory) return "out of memory";
   if (code == kLaunchFailure) return g_message.c_str();
+  if (code == kCaptureUnsupported) return "operation not permitted when stream is capturing";
+  if (code == kCaptureInvalidated) return "operation failed due to a previous error during capture";
   return "invalid argument";
 }
-int set_device(int index) { return index == 0 || index == 1 ? 0 : kInvalidValue; }
-int properties(int, TercelCudaProperties* p) {
+bool is_device(int index) { return index >= 0 && index < static_cast<int>(capabilities().size()); }
+int set_device(int index) { return is_device(index) ? 0 : kInvalidValue; }
+int properties(int index, TercelCudaProperties* p) {
+  if (!is_device(index)) return kInvalidValue;
   std::memset(p, 0, sizeof *p);
   std::strcpy(p->name, "emulated device");
-  p->major = 8;
+  p->major = capabilities()[static_cast<size_t>(index)] / 10;
+  p->minor = capabilities()[static_cast<size_t>(index)] % 10;
   p->multi_processor_count = 2;
   p->max_threads_per_multi_processor = 2048;
   p->warp_size = 32;
@@ -53,7 +76,6 @@ int memory_info(size_t* free_bytes, size_t* total) {
   *total = kMemory;
   return 0;
 }
-int nothing() { return 0; }
 int last_launch_error() {
   std::string text = emu::last_error();
   if (text.empty()) return 0;
@@ -89,15 +111,91 @@ int host_release(void* p) {
   std::free(p);
   return 0;
 }
-int copy(void* dst, const void* src, size_t nbytes, int, void*) {
-  std::memmove(dst, src, nbytes);
+
+// ---- capture
+
+struct Capture {
+  emu::Recording recording;
+  bool valid = true;
+};
+std::map<void*, Capture*> g_capturing;  // by stream; several streams may have joined one capture
+
+Capture* capture_of(void* stream) {
+  const std::lock_guard lock(g_mutex);
+  const auto it = g_capturing.find(stream);
+  return it == g_capturing.end() ? nullptr : it->second;
+}
+int refused(Capture* c) {
+  if (!c) return 0;
+  c->valid = false;
+  return kCaptureUnsupported;
+}
+int refused_by_any() {
+  const std::lock_guard lock(g_mutex);
+  for (auto& [stream, c] : g_capturing) c->valid = false;
+  return g_capturing.empty() ? 0 : kCaptureUnsupported;
+}
+
+thread_local void* t_stream = nullptr;
+void set_stream(void* stream) {
+  t_stream = stream;
+  Capture* c = capture_of(stream);
+  emu::recording = c ? &c->recording : nullptr;
+}
+
+int copy(void* dst, const void* src, size_t nbytes, int, void* stream) {
+  if (Capture* c = capture_of(stream)) {
+    c->recording.work.push_back([=] { std::memmove(dst, src, nbytes); });
+  } else {
+    std::memmove(dst, src, nbytes);
+  }
   return 0;
 }
 
+int capture_begin(void* stream) {
+  if (!stream || capture_of(stream)) return kCaptureUnsupported;
+  {
+    const std::lock_guard lock(g_mutex);
+    g_capturing[stream] = new Capture;
+  }
+  set_stream(t_stream);
+  return 0;
+}
+int stream_capturing(void* stream, int* yes) {
+  *yes = capture_of(stream) != nullptr;
+  return 0;
+}
+int capture_end(void* stream, void** out) {
+  Capture* c = capture_of(stream);
+  if (!c) return kInvalidValue;
+  {
+    const std::lock_guard lock(g_mutex);
+    std::erase_if(g_capturing, [&](const auto& entry) { return entry.second == c; });
+  }
+  set_stream(t_stream);
+  if (!c->valid) {
+    delete c;
+    return kCaptureInvalidated;
+  }
+  *out = c;
+  return 0;
+}
+int graph_launch(void* graph, void* stream) {
+  if (capture_of(stream)) return kCaptureUnsupported;
+  for (const auto& work : static_cast<Capture*>(graph)->recording.work) work();
+  return last_launch_error();
+}
+int graph_destroy(void* graph) {
+  delete static_cast<Capture*>(graph);
+  return 0;
+}
+
+// ---- streams and events
+
 struct Event {
   std::chrono::steady_clock::time_point time;
+  Capture* capture = nullptr;  // it was recorded in
 };
-void set_stream(void*) {}
 int stream_create(void** out, int) {
   *out = new char;
   return 0;
@@ -106,12 +204,19 @@ int stream_destroy(void* s) {
   delete static_cast<char*>(s);
   return 0;
 }
-int stream_synchronize(void*) { return 0; }
-int done(void*, int* flag) {
-  *flag = 1;
+int stream_synchronize(void* s) { return refused(capture_of(s)); }
+int device_synchronize() { return refused_by_any(); }
+int stream_query(void* s, int* done) {
+  *done = 1;
+  return refused(capture_of(s));
+}
+int stream_wait_event(void* s, void* e) {  // a stream that waits for a capture joins it
+  Capture* c = static_cast<Event*>(e)->capture;
+  if (!c) return 0;
+  const std::lock_guard lock(g_mutex);
+  g_capturing[s] = c;
   return 0;
 }
-int stream_wait_event(void*, void*) { return 0; }
 int event_create(void** out, int) {
   *out = new Event{};
   return 0;
@@ -120,20 +225,21 @@ int event_destroy(void* e) {
   delete static_cast<Event*>(e);
   return 0;
 }
-int event_record(void* e, void*) {
-  static_cast<Event*>(e)->time = std::chrono::steady_clock::now();
+int event_record(void* e, void* s) {
+  *static_cast<Event*>(e) = {std::chrono::steady_clock::now(), capture_of(s)};
   return 0;
 }
-int event_synchronize(void*) { return 0; }
+int event_query(void* e, int* done) {
+  *done = 1;
+  return refused(static_cast<Event*>(e)->capture);
+}
+int event_synchronize(void* e) { return refused(static_cast<Event*>(e)->capture); }
 int event_elapsed(float* ms, void* a, void* b) {
   *ms = std::chrono::duration<float, std::milli>(static_cast<Event*>(b)->time -
                                                  static_cast<Event*>(a)->time)
             .count();
   return 0;
 }
-int no_capture(void*) { return 801; }
-int no_capture_end(void*, void**) { return 801; }
-int no_graph_launch(void*, void*) { return 801; }
 
 const void* table(const char* name) {
   for (const TableEntry* e = g_tables; e; e = e->next) {
@@ -147,7 +253,7 @@ const void* table(const char* name) {
 TableEntry::TableEntry(const char* n, const void* t) : name(n), table(t), next(g_tables) {
   g_tables = this;
 }
-Stream current_stream() { return nullptr; }
+Stream current_stream() { return t_stream; }
 int multiprocessors() { return 2; }
 TercelCudaErrorSlot* error_slot() { return &g_slot; }
 
@@ -159,13 +265,14 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
   static const TercelCudaApi api = {
       .version = TERCEL_CUDA_ABI_VERSION,
       .name = "emulated",
+      .minimum_capability = 80,
       .init = init,
       .error_text = error_text,
       .out_of_memory_code = kOutOfMemory,
       .set_device = set_device,
       .properties = properties,
       .memory_info = memory_info,
-      .device_synchronize = nothing,
+      .device_synchronize = device_synchronize,
       .last_launch_error = last_launch_error,
       .error_slot = error_slot,
       .allocate = allocate,
@@ -177,18 +284,19 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
       .stream_create = stream_create,
       .stream_destroy = stream_destroy,
       .stream_synchronize = stream_synchronize,
-      .stream_query = done,
+      .stream_query = stream_query,
       .stream_wait_event = stream_wait_event,
       .event_create = event_create,
       .event_destroy = event_destroy,
       .event_record = event_record,
-      .event_query = done,
+      .event_query = event_query,
       .event_synchronize = event_synchronize,
       .event_elapsed = event_elapsed,
-      .capture_begin = no_capture,
-      .capture_end = no_capture_end,
-      .graph_launch = no_graph_launch,
-      .graph_destroy = no_capture,
+      .capture_begin = capture_begin,
+      .stream_capturing = stream_capturing,
+      .capture_end = capture_end,
+      .graph_launch = graph_launch,
+      .graph_destroy = graph_destroy,
       .table = table,
   };
   return &api;

@@ -15,9 +15,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "emu/cuda_types.h"
 
@@ -62,6 +64,18 @@ void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, F&& f) {
 
 void* allocate(size_t bytes);  // device memory, 256-byte aligned, NaN bytes
 void deallocate(void* p);
+
+// Stream capture: while `recording` is set, the host thread's launches are kept instead of run, and
+// what they allocate lives as long as the recording.
+struct Recording {
+  std::vector<std::function<void()>> work;
+  std::vector<void*> memory;
+  Recording() = default;
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording();
+};
+extern thread_local Recording* recording;
 
 // ---- for kernels, through compat.cuh and ptx.cuh
 // --------------------------------------------------------

@@ -38,12 +38,25 @@ void check_map(const TensorMap* map) {
 
 }  // namespace
 
+thread_local Recording* recording = nullptr;
+
+Recording::~Recording() {
+  for (void* p : memory) std::free(p);
+}
+
 void* allocate(size_t bytes) {
   void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
-  if (p) std::memset(p, 0xff, bytes);
+  if (!p) return p;
+  std::memset(p, 0xff, bytes);
+  if (recording) {
+    recording->memory.push_back(p);
+    recording->work.push_back([=] { std::memset(p, 0xff, bytes); });
+  }
   return p;
 }
-void deallocate(void* p) { std::free(p); }
+void deallocate(void* p) {
+  if (!recording) std::free(p);
+}
 
 void* static_shared(const void* site, size_t bytes, size_t align) {
   Block& b = *current->b;
