@@ -51,31 +51,46 @@ TERCEL_INLINE VecI interleave_low32(const VecL& even, const VecL& odd) {
 }
 #endif
 
-TERCEL_INLINE PhiloxVec philox16(PhiloxKey key, uint64_t index) {
+// Words of the 16 blocks from index + 16 c on, for kGroups groups c: w[c][k] holds word k of each.
+// The even and odd blocks and the groups are chains that hide each other's multiply latency.
+template <int kGroups>
+TERCEL_INLINE void philox16_groups(PhiloxKey key, uint64_t index, VecI (&w)[kGroups][4]) {
+  constexpr int kChains = 2 * kGroups;
   alignas(64) static constexpr int64_t kEven[8] = {0, 2, 4, 6, 8, 10, 12, 14};
   const VecL m0(static_cast<int64_t>(0xD2511F53u)), m1(static_cast<int64_t>(0xCD9E8D57u));
-  VecL c0[2], c1[2], c2[2], c3[2];
-  for (int s = 0; s < 2; ++s) {
-    c0[s] = VecL::load(kEven) +
-            VecL(static_cast<int64_t>(key.offset + index + static_cast<uint64_t>(s)));
-    c1[s] = shift_right<32>(c0[s]);
-    c2[s] = c3[s] = VecL(static_cast<int64_t>(0));
+  VecL c0[kChains], c1[kChains], c2[kChains], c3[kChains];
+  for (int c = 0; c < kChains; ++c) {
+    const uint64_t base = key.offset + index + static_cast<uint64_t>(c / 2 * 16 + c % 2);
+    c0[c] = VecL(static_cast<int64_t>(base)) + VecL::load(kEven);
+    c1[c] = shift_right<32>(c0[c]);
+    c2[c] = c3[c] = VecL(static_cast<int64_t>(0));
   }
   uint32_t k0 = static_cast<uint32_t>(key.seed), k1 = static_cast<uint32_t>(key.seed >> 32);
+#pragma GCC unroll 10
   for (int round = 0; round < 10; ++round) {
     const VecL v0(static_cast<int64_t>(k0)), v1(static_cast<int64_t>(k1));
-    for (int s = 0; s < 2; ++s) {
-      const VecL p0 = mul_low32(c0[s], m0), p1 = mul_low32(c2[s], m1);
-      c0[s] = xor3(shift_right<32>(p1), c1[s], v0);
-      c2[s] = xor3(shift_right<32>(p0), c3[s], v1);
-      c1[s] = p1;
-      c3[s] = p0;
+    for (int c = 0; c < kChains; ++c) {
+      const VecL p0 = mul_low32(c0[c], m0), p1 = mul_low32(c2[c], m1);
+      c0[c] = xor3(shift_right<32>(p1), c1[c], v0);
+      c2[c] = xor3(shift_right<32>(p0), c3[c], v1);
+      c1[c] = p1;
+      c3[c] = p0;
     }
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return {{interleave_low32(c0[0], c0[1]), interleave_low32(c1[0], c1[1]),
-           interleave_low32(c2[0], c2[1]), interleave_low32(c3[0], c3[1])}};
+  for (int g = 0; g < kGroups; ++g) {
+    w[g][0] = interleave_low32(c0[2 * g], c0[2 * g + 1]);
+    w[g][1] = interleave_low32(c1[2 * g], c1[2 * g + 1]);
+    w[g][2] = interleave_low32(c2[2 * g], c2[2 * g + 1]);
+    w[g][3] = interleave_low32(c3[2 * g], c3[2 * g + 1]);
+  }
+}
+
+TERCEL_INLINE PhiloxVec philox16(PhiloxKey key, uint64_t index) {
+  VecI w[1][4];
+  philox16_groups<1>(key, index, w);
+  return {{w[0][0], w[0][1], w[0][2], w[0][3]}};
 }
 
 }  // namespace

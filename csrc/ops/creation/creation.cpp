@@ -22,10 +22,10 @@ int64_t to_exact_int(Scalar s, const char* op, const char* what) {
   return static_cast<int64_t>(v);
 }
 
-Tensor run_range(RangeArgs args) {
-  Tensor out = empty({args.n}, args.dtype);
-  args.out = out.data();
-  launch(creation_kernels().range, args, args.n / 2);
+Tensor run_range(RangeArgs args, Device dev) {
+  Tensor out = empty({args.n}, args.dtype, dev);
+  args.out = out.data(dev);
+  launch(creation_kernels(dev).range, args, args.n / 2, dev);
   return out;
 }
 
@@ -50,7 +50,7 @@ DType check_float_dtype(std::optional<DType> dtype, const char* op) {
 
 }  // namespace
 
-Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype) {
+Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype, Device dev) {
   const bool any_float = start.is_float() || end.is_float() || step.is_float();
   const DType t = dtype.value_or(any_float ? default_dtype() : DType::i64);
   if (is_bool(t)) fail_dtype("arange", t, kFloatMask | kIntMask);
@@ -81,10 +81,10 @@ Tensor arange(Scalar start, Scalar end, Scalar step, std::optional<DType> dtype)
     args.step = d;
   }
   args.half = args.n;
-  return run_range(args);
+  return run_range(args, dev);
 }
 
-Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dtype) {
+Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dtype, Device dev) {
   const DType t = dtype.value_or(default_dtype());
   if (is_bool(t)) fail_dtype("linspace", t, kFloatMask | kIntMask);
   TERCEL_CHECK(steps >= 0, Value, "linspace: steps must be >= 0, got ", steps);
@@ -103,7 +103,7 @@ Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dt
   args.start = s;
   args.end = e;
   args.step = steps > 1 ? (e - s) / static_cast<double>(steps - 1) : 0.0;
-  return run_range(args);
+  return run_range(args, dev);
 }
 
 Tensor logspace(Scalar start, Scalar end, int64_t steps, double base, std::optional<DType> dtype) {
@@ -115,12 +115,12 @@ Tensor logspace(Scalar start, Scalar end, int64_t steps, double base, std::optio
   return to(exponent, t);
 }
 
-Tensor eye(int64_t n, int64_t m, std::optional<DType> dtype) {
+Tensor eye(int64_t n, int64_t m, std::optional<DType> dtype, Device dev) {
   TERCEL_CHECK(n >= 0, Value, "eye: n must be >= 0, got ", n);
   if (m < 0) m = n;
-  Tensor out = zeros({n, m}, dtype.value_or(default_dtype()));
+  Tensor out = zeros({n, m}, dtype.value_or(default_dtype()), dev);
   if (n > 0 && m > 0)
-    strided_copy(raw_view(out, {n < m ? n : m}, {m + 1}, 0), ones({1}, out.dtype()));
+    strided_copy(raw_view(out, {n < m ? n : m}, {m + 1}, 0), ones({1}, out.dtype(), dev));
   return out;
 }
 

@@ -7,8 +7,8 @@
 
 #include <optional>
 
-#include "core/kernel_table.h"
 #include "core/tensor.h"
+#include "ops/creation/creation_kernels.h"
 
 namespace tercel {
 
@@ -16,15 +16,17 @@ namespace tercel {
 // the arithmetic is exact. dtype defaults to int64 when all arguments are integers, else the
 // default dtype. Raises ValueError for step 0, a non-finite bound or a step of the wrong sign,
 // OverflowError when a value does not fit dtype.
-Tensor arange(Scalar start, Scalar end, Scalar step = 1, std::optional<DType> dtype = {});
+Tensor arange(Scalar start, Scalar end, Scalar step = 1, std::optional<DType> dtype = {},
+              Device device = {});
 // `steps` values from start to end inclusive; the second half counts back from end, so both ends
 // are exact.
-Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dtype = {});
+Tensor linspace(Scalar start, Scalar end, int64_t steps, std::optional<DType> dtype = {},
+                Device device = {});
 // base ** linspace(start, end, steps)
 Tensor logspace(Scalar start, Scalar end, int64_t steps, double base = 10.0,
                 std::optional<DType> dtype = {});
 // [n, m] with ones on the main diagonal; m < 0 means m = n.
-Tensor eye(int64_t n, int64_t m = -1, std::optional<DType> dtype = {});
+Tensor eye(int64_t n, int64_t m = -1, std::optional<DType> dtype = {}, Device device = {});
 // out[i, j] = x[i] ** (N-1-j), or ** j when increasing. x [R] -> [R, N]; N < 0 means R.
 Tensor vander(const Tensor& x, int64_t n = -1, bool increasing = false);
 // Cosine windows of n points: sum_k (-1)^k a_k cos(2 pi k i / m), m = n if periodic, n - 1 if
@@ -33,27 +35,5 @@ Tensor cosine_window(int64_t n, bool periodic, double a0, double a1, double a2,
                      std::optional<DType> dtype, const char* op);
 // Triangular window.
 Tensor bartlett_window(int64_t n, bool periodic = true, std::optional<DType> dtype = {});
-
-// out[i] = i < half ? start + i step : end - (n - 1 - i) step, contiguous. `integer` selects exact
-// int64 arithmetic with istart, istep (half is then n).
-struct RangeArgs {
-  void* out;
-  int64_t n;
-  int64_t half;
-  DType dtype;
-  bool integer;
-  int64_t istart, istep;
-  double start, end, step;
-};
-// istart + i istep: the element fits, the product need not.
-TERCEL_INLINE int64_t range_element(const RangeArgs& a, int64_t i) {
-  return static_cast<int64_t>(static_cast<uint64_t>(a.istart) +
-                              static_cast<uint64_t>(i) * static_cast<uint64_t>(a.istep));
-}
-
-struct CreationKernels {
-  void (*range)(const RangeArgs&);
-};
-TERCEL_KERNEL_TABLE(CreationKernels, creation_kernels)
 
 }  // namespace tercel

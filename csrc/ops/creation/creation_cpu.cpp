@@ -1,7 +1,7 @@
-// Ranges: each element is computed from its index alone, in double or int64, and rounded once.
+// Ranges; see creation_kernels.h. The loops have no branch on the kind of range or its halves.
 #include "core/dtype.h"
 #include "core/parallel.h"
-#include "ops/creation/creation.h"
+#include "ops/creation/creation_kernels.h"
 
 namespace tercel {
 namespace {

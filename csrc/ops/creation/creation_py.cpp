@@ -16,7 +16,7 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : default_dtype());
-        return with_requires_grad(into_out(make(shape, t, device.value_or(Device{})), out, name),
+        return with_requires_grad(into_out(make(shape, t, device_for(device, out)), out, name),
                                   requires_grad);
       },
       py::arg("size") = py::none(), py::arg("out") = py::none(), py::arg("dtype") = py::none(),
@@ -91,9 +91,10 @@ void bind_ranges(Binder& b) {
          bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, "arange");
         if (!dtype && out && out->defined()) dtype = out->dtype();
-        const Tensor t =
-            end ? arange(start, *end, step, dtype) : arange(Scalar(0), start, step, dtype);
-        return with_requires_grad(placed(into_out(t, out, "arange"), device), requires_grad);
+        const Device dev = device_for(device, out);
+        const Tensor t = end ? arange(start, *end, step, dtype, dev)
+                             : arange(Scalar(0), start, step, dtype, dev);
+        return with_requires_grad(into_out(t, out, "arange"), requires_grad);
       },
       py::arg("start"), py::arg("end") = py::none(), py::arg("step") = 1, py::kw_only(),
       py::arg("out") = py::none(), py::arg("dtype") = py::none(), py::arg("layout") = py::none(),
@@ -109,7 +110,7 @@ void bind_ranges(Binder& b) {
   b.function(
       "arange",
       [](Scalar end, std::optional<DType> dtype, std::optional<Device> device, bool requires_grad) {
-        return with_requires_grad(placed(arange(Scalar(0), end, Scalar(1), dtype), device),
+        return with_requires_grad(arange(Scalar(0), end, Scalar(1), dtype, device_for(device, {})),
                                   requires_grad);
       },
       py::kw_only(), py::arg("end"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
@@ -122,7 +123,7 @@ void bind_ranges(Binder& b) {
         check_layout(layout, pin_memory, "linspace");
         if (!dtype && out && out->defined()) dtype = out->dtype();
         return with_requires_grad(
-            placed(into_out(linspace(start, end, steps, dtype), out, "linspace"), device),
+            into_out(linspace(start, end, steps, dtype, device_for(device, out)), out, "linspace"),
             requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::kw_only(),
@@ -155,7 +156,8 @@ void bind_ranges(Binder& b) {
         TERCEL_CHECK(!m || *m >= 0, Value, "eye: m must be >= 0, got ", m.value_or(0));
         if (!dtype && out && out->defined()) dtype = out->dtype();
         return with_requires_grad(
-            placed(into_out(eye(n, m.value_or(-1), dtype), out, "eye"), device), requires_grad);
+            into_out(eye(n, m.value_or(-1), dtype, device_for(device, out)), out, "eye"),
+            requires_grad);
       },
       py::arg("n"), py::arg("m") = py::none(), py::kw_only(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -247,7 +249,7 @@ void bind_creation(Binder& b) {
         check_layout(layout, pin_memory, "full");
         if (!dtype && out && out->defined()) dtype = out->dtype();
         const Tensor t =
-            make_filled(size, fill_dtype(fill_value, dtype), device.value_or(Device{}), fill_value);
+            make_filled(size, fill_dtype(fill_value, dtype), device_for(device, out), fill_value);
         return with_requires_grad(into_out(t, out, "full"), requires_grad);
       },
       py::arg("size"), py::arg("fill_value"), py::kw_only(), py::arg("out") = py::none(),

@@ -29,6 +29,12 @@ inline void check_layout(const py::object& layout, bool pin_memory, const char* 
                ": pin_memory=True is not provided here; call pin_memory() on the result");
 }
 
+// Where a factory makes its result: device=, or that of out=, or the CPU.
+inline Device device_for(const std::optional<Device>& device, const std::optional<Tensor>& out) {
+  if (device) return *device;
+  return out && out->defined() ? out->device() : Device{};
+}
+
 // Result of a factory that computes on the CPU, where device= asks for it.
 inline Tensor placed(const Tensor& t, const std::optional<Device>& device) {
   return device ? to_device(t, *device) : t;

@@ -10,6 +10,7 @@
 #include "ops/elementwise/elementwise.h"
 #include "ops/elementwise/engine.h"
 #include "ops/elementwise/kernels.h"
+#include "ops/random/random.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -198,24 +199,15 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   return binary(kPrelu, x, reshape(weight, shape));
 }
 
-// Element i of a training call uses the i-th uniform number of the generator: independent of
-// threads.
 Tensor rrelu(const Tensor& x, double lower, double upper, bool training,
              const Ref<Generator>& generator) {
   TERCEL_CHECK(lower <= upper && std::isfinite(lower) && std::isfinite(upper), Value,
                "rrelu: lower must not exceed upper, both finite, got ", lower, " and ", upper);
   if (!training) return leaky_relu(x, 0.5 * (lower + upper));
   if (!is_float(x.dtype())) fail_dtype("rrelu", x.dtype(), kFloatMask);
-  Tensor slopes = empty(x.shape(), DType::f32);
-  const int64_t n = slopes.numel();
-  const PhiloxKey key =
-      (generator ? generator : default_generator())->take(static_cast<uint64_t>((n + 3) / 4));
-  float* p = slopes.data_as<float>();
-  for (int64_t i = 0; i < n; ++i) {
-    const Philox4 block = philox(key, static_cast<uint64_t>(i / 4));
-    p[i] = static_cast<float>(lower + (upper - lower) * uniform_float(block.v[i % 4]));
-  }
-  return binary(kPrelu, x, to_device(to(slopes, x.dtype()), x.device()));
+  const Tensor slopes = empty(x.shape(), DType::f32, x.device());
+  uniform_(slopes, lower, upper, generator);
+  return binary(kPrelu, x, to(slopes, x.dtype()));
 }
 
 // a sigmoid(b)

@@ -1,6 +1,7 @@
 // embedding_bag: sums, means and maxima of table rows per bag, and its gradients.
 #include "core/launch.h"
 #include "ops/copy/copy.h"
+#include "ops/creation/creation.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/embedding/embedding_common.h"
 #include "ops/embedding/embedding_kernels.h"
@@ -146,9 +147,8 @@ Tensor bag_starts(const Tensor& input, const Tensor& offsets, bool include_last_
     TERCEL_CHECK(!offsets.defined(), Value, kOp,
                  ": offsets must be None when input is 2-d (bags are its rows)");
     const int64_t bags = input.size(0), each = input.size(1);
-    const Tensor start = empty({bags + 1}, DType::i64);
-    for (int64_t b = 0; b <= bags; ++b) start.data_as<int64_t>()[b] = b * each;
-    return to_device(start, input.device());
+    if (each == 0) return zeros({bags + 1}, DType::i64, input.device());
+    return arange(0, bags * each + 1, each, DType::i64, input.device());
   }
   TERCEL_CHECK(offsets.defined() && offsets.dim() == 1, Value, kOp,
                ": a 1-d input needs 1-d offsets, got ",

@@ -156,7 +156,7 @@ Tensor pdist(const Tensor& x, double p) {
   const int64_t rows = x.size(0);
   const Tensor pairs = triu_indices(rows, rows, 1);
   const Tensor flat = add(mul(select(pairs, 0, 0), rows), select(pairs, 0, 1));
-  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, to_device(flat, x.device()));
+  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, device_constant(flat, x.device()));
 }
 
 Tensor gumbel_softmax(const Tensor& logits, double tau, bool hard, int64_t dim) {
@@ -169,8 +169,8 @@ Tensor gumbel_softmax(const Tensor& logits, double tau, bool hard, int64_t dim) 
   const Tensor soft = softmax(div(add(logits, noise), tau), dim);
   if (!hard) return soft;
   const Tensor index = argmax(soft, dim, /*keepdim=*/true);
-  const Tensor one =
-      scatter(zeros_like(soft), dim, index, expand(full({}, 1.0, soft.dtype()), index.shape()));
+  const Tensor one = scatter(zeros_like(soft), dim, index,
+                             expand(full({}, 1.0, soft.dtype(), soft.device()), index.shape()));
   return add(sub(one, soft.detach()), soft);
 }
 

@@ -1,4 +1,4 @@
-// Random tensors: checks, generator bookkeeping, launches. Kernels in random_cpu.cpp.
+// Random tensors: checks, generator bookkeeping, launches. Kernels in random_cpu.cpp, random.cu.
 #include "ops/random/random.h"
 
 #include <cmath>
@@ -8,6 +8,7 @@
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
+#include "ops/reduce/reduce.h"
 #include "ops/sort/sort.h"
 #include "ops/view/view.h"
 
@@ -21,7 +22,7 @@ void draw(const Tensor& out, RandomArgs args, const GeneratorRef& g) {
   args.n = out.numel();
   args.dtype = out.dtype();
   Ref<Generator> generator = g ? g : default_generator();
-  args.key = generator->take(random_blocks(args.kind, args.dtype, args.n));
+  args.key = generator->take(random_blocks(args.kind, args.dtype, args.n), dev);
   if (args.n > 0) launch(random_kernels(dev).fill, args, args.n * 2, dev);
 }
 
@@ -66,30 +67,34 @@ Tensor overwrite(const Tensor& t, const RandomArgs& args, const GeneratorRef& g,
 }
 
 // 0/1 draws as a bool tensor.
-Tensor bernoulli_bits(const Shape& shape, RandomArgs args, const GeneratorRef& g) {
-  Tensor out = empty(shape, DType::b8);
-  draw(out, args, g);
-  return out;
+Tensor bernoulli_bits(const Shape& shape, const RandomArgs& args, const GeneratorRef& g,
+                      Device dev) {
+  return drawn(shape, DType::b8, args, g, dev);
 }
 
 void check_probability(double p, const char* op) {
   TERCEL_CHECK(p >= 0 && p <= 1, Value, op, ": probability must be in [0, 1], got ", p);
 }
 
-// Float32 probabilities, each checked.
-Tensor probabilities(const Tensor& p, const char* op) {
-  if (!is_float(p.dtype())) fail_dtype(op, p.dtype(), kFloatMask);
-  const Tensor flat = contiguous(to(make_alias(p), DType::f32));
-  const float* v = flat.data_as<float>();
-  for (int64_t i = 0; i < flat.numel(); ++i) check_probability(v[i], op);
-  return flat;
+// Raises for the first value outside [low, high] (NaN is outside). Waits for a GPU.
+void check_each(const Tensor& values, double low, double high, const char* op, const char* what) {
+  if (values.numel() == 0) return;
+  const GradMode off(false);
+  const Tensor v = reshape(to(make_alias(values), DType::f64), {-1});
+  const Tensor bad = logical_not(logical_and(ge(v, low), le(v, high)));
+  if (!item(any(bad)).to_int()) return;
+  const int64_t at = item(argmax(to(bad, DType::i32))).to_int();
+  fail(ErrorKind::Value,
+       str(op, ": ", what, ", got ", item(select(v, 0, at)).to_double(), " at position ", at));
 }
 
 Tensor bernoulli_each(const Tensor& p, const GeneratorRef& g, const char* op) {
-  const Tensor flat = probabilities(p, op);
+  if (!is_float(p.dtype())) fail_dtype(op, p.dtype(), kFloatMask);
+  const Tensor flat = contiguous(to(make_alias(p), DType::f32));
+  check_each(flat, 0, 1, op, "probability must be in [0, 1]");
   RandomArgs args = distribution(Distribution::bernoulli);
-  args.p = flat.data_as<float>();
-  return bernoulli_bits(p.shape(), args, g);
+  args.p = flat.data_as<float>(p.device());
+  return bernoulli_bits(p.shape(), args, g, p.device());
 }
 
 void check_integer_range(int64_t low, int64_t high, DType dtype, const char* op) {
@@ -114,30 +119,31 @@ RandomArgs integers(int64_t low, uint64_t range) {
 
 }  // namespace
 
-Tensor rand(const Shape& shape, DType dtype, const GeneratorRef& g) {
+Tensor rand(const Shape& shape, DType dtype, const GeneratorRef& g, Device dev) {
   check_float(dtype, "rand");
-  return drawn(shape, dtype, distribution(Distribution::uniform, 0, 1), g);
+  return drawn(shape, dtype, distribution(Distribution::uniform, 0, 1), g, dev);
 }
 
-Tensor randn(const Shape& shape, DType dtype, const GeneratorRef& g) {
+Tensor randn(const Shape& shape, DType dtype, const GeneratorRef& g, Device dev) {
   check_float(dtype, "randn");
-  return drawn(shape, dtype, distribution(Distribution::normal, 0, 1), g);
+  return drawn(shape, dtype, distribution(Distribution::normal, 0, 1), g, dev);
 }
 
-Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype, const GeneratorRef& g) {
+Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype, const GeneratorRef& g,
+               Device dev) {
   check_integer_range(low, high, dtype, "randint");
   return drawn(shape, dtype,
-               integers(low, static_cast<uint64_t>(high) - static_cast<uint64_t>(low)), g);
+               integers(low, static_cast<uint64_t>(high) - static_cast<uint64_t>(low)), g, dev);
 }
 
-Tensor randperm(int64_t n, DType dtype, const GeneratorRef& g) {
+Tensor randperm(int64_t n, DType dtype, const GeneratorRef& g, Device dev) {
   TERCEL_CHECK(n >= 0, Value, "randperm: n must be >= 0, got ", n);
   check_integer_range(0, n > 1 ? n : 1, dtype, "randperm");
   // Only as many key bits as make a tie (which the stable order settles towards the smaller index)
   // rare: each saves a pass of the sort.
   int bits = 24;
   while (bits < 63 && (int64_t{1} << (bits - 24) / 2) < n) ++bits;
-  const Tensor keys = drawn({n}, DType::i64, integers(0, uint64_t{1} << bits), g);
+  const Tensor keys = drawn({n}, DType::i64, integers(0, uint64_t{1} << bits), g, dev);
   return to(std::get<1>(sort(keys, 0, false, true)), dtype);
 }
 
@@ -163,12 +169,8 @@ Tensor normal(const Tensor& mean, const Tensor& std, const GeneratorRef& g) {
   DType dtype = result_type({&mean, &std});
   if (!is_float(dtype)) dtype = default_dtype();
   check_float(dtype, "normal");
-  const Tensor wide = contiguous(to(make_alias(std), DType::f64));
-  for (int64_t i = 0; i < wide.numel(); ++i) {
-    const double s = wide.data_as<double>()[i];
-    TERCEL_CHECK(s >= 0, Value, "normal: std must be >= 0, got ", s, " at position ", i);
-  }
-  const Tensor z = randn(shape, dtype, g);
+  check_each(std, 0, INFINITY, "normal", "std must be >= 0");
+  const Tensor z = randn(shape, dtype, g, mean.dim() > 0 ? mean.device() : std.device());
   Tensor out;
   {
     GradMode off(false);
@@ -195,15 +197,17 @@ Tensor bernoulli(const Tensor& p, const GeneratorRef& g) {
 
 Tensor bernoulli(const Tensor& like, double p, const GeneratorRef& g) {
   check_probability(p, "bernoulli");
-  return to(bernoulli_bits(like.shape(), distribution(Distribution::bernoulli, p), g),
-            like.dtype());
+  return to(
+      bernoulli_bits(like.shape(), distribution(Distribution::bernoulli, p), g, like.device()),
+      like.dtype());
 }
 
 // Through copy_, which cuts the history.
 Tensor bernoulli_(const Tensor& t, double p, const GeneratorRef& g) {
   check_probability(p, "bernoulli_");
   Tensor target = t;
-  return copy_(target, bernoulli_bits(t.shape(), distribution(Distribution::bernoulli, p), g));
+  return copy_(target,
+               bernoulli_bits(t.shape(), distribution(Distribution::bernoulli, p), g, t.device()));
 }
 Tensor bernoulli_(const Tensor& t, const Tensor& p, const GeneratorRef& g) {
   Tensor target = t;
@@ -222,6 +226,9 @@ Tensor multinomial(const Tensor& p, int64_t n, bool replacement, const Generator
   const int64_t columns = p.size(-1), rows = p.dim() == 2 ? p.size(0) : 1;
   TERCEL_CHECK(columns > 0, Shape, "multinomial: a row must have at least one category, got shape ",
                p.shape());
+  if (p.device().is_cuda()) {
+    return to_device(multinomial(to_device(make_alias(p), {}), n, replacement, g), p.device());
+  }
   const Tensor weights = contiguous(to(make_alias(p), DType::f64));
   const Tensor cumulative = empty({rows, columns}, DType::f64);
   for (int64_t r = 0; r < rows; ++r) {
@@ -310,6 +317,9 @@ double poisson_one(double rate, Stream s) {
 Tensor poisson(const Tensor& rate, const GeneratorRef& g) {
   if (!(dtype_bit(rate.dtype()) & kWideFloatMask))
     fail_dtype("poisson", rate.dtype(), kWideFloatMask);
+  if (rate.device().is_cuda()) {
+    return to_device(poisson(to_device(make_alias(rate), {}), g), rate.device());
+  }
   const Tensor wide = clone_contiguous(to(make_alias(rate), DType::f64));
   double* v = wide.data_as<double>();
   for (int64_t i = 0; i < wide.numel(); ++i) {
@@ -358,13 +368,13 @@ Tensor log_normal_(const Tensor& t, double mean, double std, const GeneratorRef&
 
 Tensor geometric_(const Tensor& t, double p, const GeneratorRef& g) {
   TERCEL_CHECK(p > 0 && p < 1, Value, "geometric_: p must be in (0, 1), got ", p);
-  const RandomArgs args = distribution(Distribution::geometric, p);
+  const RandomArgs args = distribution(Distribution::geometric, p, 1.0 / std::log1p(-p));
   if (!is_int(t.dtype())) {
     check_float(t.dtype(), "geometric_");
     return overwrite(t, args, g, "geometric_");
   }
   Tensor target = t;
-  return copy_(target, drawn(t.shape(), DType::f64, args, g));
+  return copy_(target, drawn(t.shape(), DType::f64, args, g, t.device()));
 }
 
 Tensor random_(const Tensor& t, int64_t from, std::optional<int64_t> to, const GeneratorRef& g) {

@@ -16,20 +16,23 @@ using GeneratorRef = Ref<Generator>;
 
 // ---- new tensors. dtypes: float64, float32, float16, bfloat16 unless stated
 // -----------------------------
-Tensor rand(const Shape& shape, DType dtype, const GeneratorRef& g = {});   // [0, 1)
-Tensor randn(const Shape& shape, DType dtype, const GeneratorRef& g = {});  // mean 0, variance 1
+// [0, 1)
+Tensor rand(const Shape& shape, DType dtype, const GeneratorRef& g = {}, Device device = {});
+// mean 0, variance 1
+Tensor randn(const Shape& shape, DType dtype, const GeneratorRef& g = {}, Device device = {});
 // Integers in [low, high); any dtype that holds high - 1.
 Tensor randint(int64_t low, int64_t high, const Shape& shape, DType dtype = DType::i64,
-               const GeneratorRef& g = {});
+               const GeneratorRef& g = {}, Device device = {});
 // Permutation of 0 .. n-1: the stable order of n random 64-bit keys.
-Tensor randperm(int64_t n, DType dtype = DType::i64, const GeneratorRef& g = {});
+Tensor randperm(int64_t n, DType dtype = DType::i64, const GeneratorRef& g = {},
+                Device device = {});
 // Element-wise mean + std * z; a 0-d or number argument broadcasts. Differentiable in mean and std.
 Tensor normal(const Tensor& mean, const Tensor& std, const GeneratorRef& g = {});
 Tensor bernoulli(const Tensor& p, const GeneratorRef& g = {});  // 0 or 1 with probability p[i]
 Tensor bernoulli(const Tensor& like, double p, const GeneratorRef& g = {});
 // Indices drawn from the rows of unnormalised probabilities p [C] or [R, C] -> [n] or [R, n].
 // Without replacement: the order of exponential races (Gumbel top-k). With: inverse of the
-// cumulative sum.
+// cumulative sum. Computed on the host for CUDA tensors too, as poisson.
 Tensor multinomial(const Tensor& p, int64_t n, bool replacement = false,
                    const GeneratorRef& g = {});
 // Counts with rate[i] events expected (Knuth below 10, PTRS rejection above; Hoermann 1993).

@@ -16,9 +16,8 @@
 // value X = W[16 g + l][2 h] 2^32 + W[16 g + l][2 h + 1]:
 //   integer        low + floor(X range / 2^64)
 //   float64        u = (X >> 11) 2^-53; normal: u1 = 1 - u of h = 0 for the radius, u of h = 1 for
-//   the angle cauchy, geometric, log-free transforms in double of (X >> 12) 2^-52 + 2^-53
-// The logarithm, sine and cosine are those of random_math.h (float32: the same bits on avx2 and
-// avx512).
+//   the angle; cauchy, geometric: transforms in double of (X >> 12) 2^-52 + 2^-53
+// The formulas are those of random_formulas.h: the same bits on every device and level.
 #pragma once
 
 #include "core/dtype.h"
@@ -45,7 +44,7 @@ struct RandomArgs {
   Distribution kind;
   PhiloxKey key;
   // uniform: [a, b). normal, log_normal: mean a, std b. exponential: rate a. bernoulli: probability
-  // a. cauchy: median a, scale b. geometric: probability a.
+  // a. cauchy: median a, scale b. geometric: probability a, b = 1 / ln(1 - a).
   double a, b;
   const float* p;  // bernoulli with one probability per element; null: a
   int64_t low;     // integer: low + [0, range); range 0 means 2^64

@@ -15,8 +15,8 @@ void def_random(Binder& b, const char* name, Make make, const char* doc) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : default_dtype());
-        return with_requires_grad(placed(into_out(make(shape, t, generator), out, name), device),
-                                  requires_grad);
+        return with_requires_grad(
+            into_out(make(shape, t, generator, device_for(device, out)), out, name), requires_grad);
       },
       py::arg("size") = py::none(), py::arg("generator") = py::none(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -31,10 +31,9 @@ void def_random_like(Binder& b, const char* name, Make make, const char* doc) {
                    const py::object& layout, std::optional<Device> device, bool requires_grad,
                    const py::object&) {
         check_layout(layout, false, name);
-        return with_requires_grad(
-            placed(make(input.shape(), dtype.value_or(input.dtype()), generator),
-                   device.value_or(input.device())),
-            requires_grad);
+        return with_requires_grad(make(input.shape(), dtype.value_or(input.dtype()), generator,
+                                       device.value_or(input.device())),
+                                  requires_grad);
       },
       py::arg("input"), py::kw_only(), py::arg("generator") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -54,7 +53,8 @@ void bind_randint(Binder& b) {
         check_layout(layout, pin_memory, "randint");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
         return with_requires_grad(
-            placed(into_out(randint(low, high, size, t, generator), out, "randint"), device),
+            into_out(randint(low, high, size, t, generator, device_for(device, out)), out,
+                     "randint"),
             requires_grad);
       },
       py::arg("low"), py::arg("high"), py::arg("size"), py::kw_only(),
@@ -69,7 +69,7 @@ void bind_randint(Binder& b) {
         check_layout(layout, pin_memory, "randint");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
         return with_requires_grad(
-            placed(into_out(randint(0, high, size, t, generator), out, "randint"), device),
+            into_out(randint(0, high, size, t, generator, device_for(device, out)), out, "randint"),
             requires_grad);
       },
       py::arg("high"), py::arg("size"), py::kw_only(), py::arg("generator") = py::none(),
@@ -78,20 +78,28 @@ void bind_randint(Binder& b) {
       py::arg("requires_grad") = false);
   const auto like = [](const Tensor& input, int64_t low, int64_t high,
                        const GeneratorRef& generator, std::optional<DType> dtype,
-                       bool requires_grad) {
-    return with_requires_grad(
-        randint(low, high, input.shape(), dtype.value_or(input.dtype()), generator), requires_grad);
+                       const py::object& layout, std::optional<Device> device, bool requires_grad,
+                       const py::object&) {
+    check_layout(layout, false, "randint_like");
+    return with_requires_grad(randint(low, high, input.shape(), dtype.value_or(input.dtype()),
+                                      generator, device.value_or(input.device())),
+                              requires_grad);
   };
   b.function("randint_like", like, py::arg("input"), py::arg("low"), py::arg("high"), py::kw_only(),
              py::arg("generator") = py::none(), py::arg("dtype") = py::none(),
-             py::arg("requires_grad") = false, "randint with the shape and dtype of input.");
+             py::arg("layout") = py::none(), py::arg("device") = py::none(),
+             py::arg("requires_grad") = false, py::arg("memory_format") = py::none(),
+             "randint with the shape, dtype and device of input.");
   b.function(
       "randint_like",
       [like](const Tensor& input, int64_t high, const GeneratorRef& generator,
-             std::optional<DType> dtype,
-             bool requires_grad) { return like(input, 0, high, generator, dtype, requires_grad); },
+             std::optional<DType> dtype, const py::object& layout, std::optional<Device> device,
+             bool requires_grad, const py::object& format) {
+        return like(input, 0, high, generator, dtype, layout, device, requires_grad, format);
+      },
       py::arg("input"), py::arg("high"), py::kw_only(), py::arg("generator") = py::none(),
-      py::arg("dtype") = py::none(), py::arg("requires_grad") = false);
+      py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
+      py::arg("requires_grad") = false, py::arg("memory_format") = py::none());
   b.function(
       "randperm",
       [](int64_t n, const GeneratorRef& generator, std::optional<Tensor> out,
@@ -100,7 +108,8 @@ void bind_randint(Binder& b) {
         check_layout(layout, pin_memory, "randperm");
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : DType::i64);
         return with_requires_grad(
-            placed(into_out(randperm(n, t, generator), out, "randperm"), device), requires_grad);
+            into_out(randperm(n, t, generator, device_for(device, out)), out, "randperm"),
+            requires_grad);
       },
       py::arg("n"), py::kw_only(), py::arg("generator") = py::none(), py::arg("out") = py::none(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -126,10 +135,10 @@ void bind_draws(Binder& b) {
          std::optional<Tensor> out, std::optional<DType> dtype, std::optional<Device> device,
          bool requires_grad) {
         Tensor t =
-            empty(size, dtype.value_or(out && out->defined() ? out->dtype() : default_dtype()));
-        return with_requires_grad(
-            placed(into_out(normal_(t, mean, std, generator), out, "normal"), device),
-            requires_grad);
+            empty(size, dtype.value_or(out && out->defined() ? out->dtype() : default_dtype()),
+                  device_for(device, out));
+        return with_requires_grad(into_out(normal_(t, mean, std, generator), out, "normal"),
+                                  requires_grad);
       },
       py::arg("mean"), py::arg("std"), py::arg("size"), py::kw_only(),
       py::arg("generator") = py::none(), py::arg("out") = py::none(), py::arg("dtype") = py::none(),
