@@ -81,8 +81,8 @@ void fill_elements(const Tensor& t, uint64_t pattern) {
     const FillArgs args{t.data(t.device()), t.numel(), itemsize, pattern};
     return launch(copy_kernels(t.device()).fill, args, t.numel() * itemsize / 10, t.device());
   }
-  Tensor one = empty({}, t.dtype());
-  std::memcpy(one.data(), &pattern, static_cast<size_t>(itemsize));
+  const Tensor one = empty({}, t.dtype(), t.device());
+  fill_elements(one, pattern);
   strided_copy(t, one);
 }
 
@@ -178,10 +178,16 @@ Tensor to_copy(const Tensor& t, DType dtype) {
 Tensor to_device(const Tensor& t, Device device, bool non_blocking) {
   if (t.device() == device) return t;
   Tensor y = empty_like(t, t.dtype(), device);
-  // The same layout on both sides, so the elements are one run of bytes.
-  const Tensor dense = y.strides() == t.strides() ? t : contiguous(t.detach());
-  cuda::copy_bytes(y.data(device), device, dense.data(t.device()), t.device(),
-                   t.numel() * t.itemsize(), non_blocking && dense.is_same(t));
+  if (t.numel() == 1 && t.device().is_cpu()) {  // travels as an argument: nothing waits
+    uint64_t pattern = 0;
+    std::memcpy(&pattern, t.data(), static_cast<size_t>(t.itemsize()));
+    fill_elements(y, pattern);
+  } else {
+    // The same layout on both sides, so the elements are one run of bytes.
+    const Tensor dense = y.strides() == t.strides() ? t : contiguous(t.detach());
+    cuda::copy_bytes(y.data(device), device, dense.data(t.device()), t.device(),
+                     t.numel() * t.itemsize(), non_blocking && dense.is_same(t));
+  }
   y.impl()->wrapped_number = t.impl()->wrapped_number;
   if (grad_needed(t)) {
     auto node = make_node<ToDeviceNode>({&t});

@@ -10,6 +10,7 @@
 #include "ops/elementwise/engine.h"
 #include "ops/elementwise/kernels.h"
 #include "ops/elementwise/rules.h"
+#include "ops/reduce/reduce.h"
 
 namespace tercel {
 
@@ -216,7 +217,7 @@ Tensor empty_output(const Shape& shape, DType dtype, std::initializer_list<const
 }
 
 bool any_zero(const Tensor& t) {
-  if (!t.device().is_cpu()) return any_zero(to_device(t, Device{}));
+  if (!t.device().is_cpu()) return item(any(eq(t, Scalar(0)))).to_int() != 0;
   const Op& op = unary_kernels().logical_not;
   Tensor flags = empty(t.shape(), DType::b8);
   const ElementwiseCall call = make_call(op, work_of(op, t.dtype()), Result::boolean, kNoParams);

@@ -4,6 +4,7 @@
 // deterministic, without atomics.
 #include "cuda/compat.cuh"
 #include "cuda/device_table.h"
+#include "cuda/error_slot.cuh"
 #include "cuda/elements.cuh"
 #include "ops/index/index_kernels.h"
 
@@ -11,18 +12,6 @@ namespace tercel::cuda {
 namespace {
 
 constexpr int kThreads = 128;
-
-TERCEL_DEVICE int64_t checked(int64_t i, int64_t size, bool wrap, TercelCudaErrorSlot* slot) {
-  if (i >= 0 && i < size) return i;
-  if (wrap && i < 0 && i >= -size) return i + size;
-  if (slot) {
-    slot->index = i;
-    slot->size = size;
-    __threadfence_system();
-    slot->kind = 1;
-  }
-  return 0;
-}
 
 TERCEL_DEVICE int64_t place(int64_t i, const DimList& d) {
   int64_t offset = 0;

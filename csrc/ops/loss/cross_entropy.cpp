@@ -2,6 +2,7 @@
 #include "core/launch.h"
 #include "core/autocast.h"
 #include "ops/copy/copy.h"
+#include "ops/creation/creation.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/index/index.h"
 #include "ops/loss/loss.h"
@@ -16,8 +17,7 @@ namespace {
 // x [N, C, d...] with class indices [N, d...], as the kernels see them.
 struct Samples {
   int64_t outer = 1, classes, inner = 1;
-  Tensor target;       // int64, contiguous
-  Tensor host_target;  // the same on the CPU, where it is checked
+  Tensor target;  // int64, contiguous
 };
 
 bool class_indices(const Tensor& target) { return is_int(target.dtype()); }
@@ -38,8 +38,8 @@ Samples check_samples(const Tensor& x, const Tensor& target, int64_t ignore_inde
                " for an input of shape ", x.shape(), ", got ", target.shape());
   s.classes = x.size(class_dim);
   s.target = contiguous(to(target, DType::i64));
-  s.host_target = to_device(s.target, Device{});
-  const int64_t* t = s.host_target.data_as<int64_t>();
+  if (s.target.device().is_cuda()) return s;  // the kernels check, nothing waits
+  const int64_t* t = s.target.data_as<int64_t>();
   for (int64_t i = 0; i < s.target.numel(); ++i) {
     TERCEL_CHECK((t[i] >= 0 && t[i] < s.classes) || t[i] == ignore_index, Index, op, ": target ",
                  t[i], " at position ", i, " is not in [0, ", s.classes,
@@ -57,10 +57,9 @@ void check_weight(const std::optional<Tensor>& weight, int64_t classes, const ch
 }
 
 template <class S>
-double total_weight(const Samples& s, const Tensor& weight, int64_t ignore_index) {
-  const int64_t* t = s.host_target.data_as<int64_t>();
-  const Tensor host_weight = weight.defined() ? to_device(weight, Device{}) : weight;
-  const S* w = weight.defined() ? host_weight.data_as<S>() : nullptr;
+double host_total(const Samples& s, const Tensor& weight, int64_t ignore_index) {
+  const int64_t* t = s.target.data_as<int64_t>();
+  const S* w = weight.defined() ? weight.data_as<S>() : nullptr;
   double total = 0;
   for (int64_t i = 0; i < s.target.numel(); ++i) {
     if (t[i] != ignore_index) total += w ? static_cast<double>(w[t[i]]) : 1.0;
@@ -68,21 +67,34 @@ double total_weight(const Samples& s, const Tensor& weight, int64_t ignore_index
   return total;
 }
 
+// Sum of the weights of the samples that count: a number, or 0-d of dtype `acc` on the GPU.
+Tensor total_weight(const Samples& s, const Tensor& weight, int64_t ignore_index, DType acc) {
+  if (s.target.device().is_cpu()) {
+    return wrap_number(Scalar(acc == DType::f64 ? host_total<double>(s, weight, ignore_index)
+                                                : host_total<float>(s, weight, ignore_index)));
+  }
+  GradMode off(false);
+  const Tensor counts = ne(s.target, Scalar(ignore_index));
+  if (!weight.defined()) return sum(to(counts, acc));
+  const Tensor safe = tercel::where(counts, s.target, zeros_like(s.target));
+  return sum(mul(to(counts, acc),
+                 reshape(index_select(weight, 0, reshape(safe, {-1})), s.target.shape())));
+}
+
 // [N, C, d...] -> 1 where c is the sample's class, with ignored samples 0.
 Tensor indicator(const Tensor& target, int class_dim, const Shape& shape, DType dtype) {
   Shape classes = Shape::filled(shape.size(), 1);
   classes[class_dim] = shape[class_dim];
-  Tensor numbers = empty({shape[class_dim]}, DType::i64);
-  for (int64_t c = 0; c < numbers.numel(); ++c) numbers.data_as<int64_t>()[c] = c;
-  return to(eq(to_device(reshape(numbers, classes), target.device()), unsqueeze(target, class_dim)),
-            dtype);
+  const Tensor numbers = arange(0, shape[class_dim], 1, DType::i64, target.device());
+  return to(eq(reshape(numbers, classes), unsqueeze(target, class_dim)), dtype);
 }
 
 struct CrossEntropyNode final : Node {
   Saved x, target, weight, lse;
   Samples samples;
   int64_t ignore_index;
-  double smoothing, divisor;
+  double smoothing;
+  Tensor divisor;  // undefined: 1
   const char* name() const override { return "CrossEntropyBackward"; }
 
   TensorList backward(const TensorList& grads) override {
@@ -91,7 +103,7 @@ struct CrossEntropyNode final : Node {
     const Device dev = input.device();
     const DType acc = accumulate_dtype(input.dtype());
     const Tensor xc = contiguous(input), w = weight.defined() ? weight.get(*this) : Tensor();
-    const Tensor scale = contiguous(div(to(grads[0], acc), divisor));
+    const Tensor scale = contiguous(per_sample(to(grads[0], acc)));
     Tensor dx = empty(xc.shape(), xc.dtype(), xc.device());
     const CrossEntropyBwdArgs args{xc.data(dev),
                                    target.get(*this).data_as<int64_t>(dev),
@@ -109,6 +121,8 @@ struct CrossEntropyNode final : Node {
     if (dx.numel() > 0) launch(cross_entropy_kernels(dev).bwd, args, dx.numel() / 2, dev);
     return {dx};
   }
+
+  Tensor per_sample(const Tensor& g) const { return divisor.defined() ? div(g, divisor) : g; }
 
   // scale ((1 - eps) w_t (p - 1_t) + eps / C (W p - w)) in public ops
   Tensor composite(const Tensor& input, const Tensor& g) {
@@ -134,7 +148,7 @@ struct CrossEntropyNode final : Node {
         dx = add(dx, mul(sub(mul(p, n), 1.0), smoothing / n));
       }
     }
-    const Tensor scale = div(g, divisor);
+    const Tensor scale = per_sample(g);
     return mul(mul(dx, used), scale.dim() == 0 && input.dim() != 1 ? scale : unsqueeze(scale, dim));
   }
   void release_saved() override {
@@ -205,11 +219,8 @@ Tensor cross_entropy(const Tensor& x, const Tensor& target, const std::optional<
                                  x.dtype()};
   if (loss.numel() > 0 && s.classes > 0)
     launch(cross_entropy_kernels(dev).fwd, args, x.numel() / 2, dev);
-  double divisor = 1;
-  if (reduction == Reduction::mean) {
-    divisor = acc == DType::f64 ? total_weight<double>(s, w, ignore_index)
-                                : total_weight<float>(s, w, ignore_index);
-  }
+  Tensor divisor;
+  if (reduction == Reduction::mean) divisor = total_weight(s, w, ignore_index, acc);
   Tensor y;
   if (reduction == Reduction::none) {
     y = to(loss, x.dtype());

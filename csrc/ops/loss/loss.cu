@@ -2,6 +2,7 @@
 // elements, then over the blocks, in a fixed order.
 #include "cuda/compat.cuh"
 #include "cuda/device_table.h"
+#include "cuda/error_slot.cuh"
 #include "cuda/reduce.cuh"
 #include "cuda/rows.cuh"
 #include "ops/loss/loss_kernels.h"
@@ -65,26 +66,35 @@ TERCEL_DEVICE A loss_slope(PointwiseLoss kind, A x, A t, A param) {
   }
 }
 
+// The loss of element i, with the check of its input.
+template <class T>
+TERCEL_DEVICE Acc<T> loss_at(PointwiseLoss kind, const T* x, const T* t, int64_t i, Acc<T> param,
+                             TercelCudaErrorSlot* slot) {
+  const Acc<T> v = to_float(x[i]);
+  if (kind == PointwiseLoss::bce && (v < Acc<T>(0) || v > Acc<T>(1))) report_probability(slot, v);
+  return loss_value<Acc<T>>(kind, v, to_float(t[i]), param);
+}
+
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    loss_kernel(const T* x, const T* t, T* out, int64_t n, PointwiseLoss kind, Acc<T> param) {
-  using A = Acc<T>;
+    loss_kernel(const T* x, const T* t, T* out, int64_t n, PointwiseLoss kind, Acc<T> param,
+                TercelCudaErrorSlot* slot) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += step)
-    out[i] = to_storage<T>(loss_value<A>(kind, to_float(x[i]), to_float(t[i]), param));
+    out[i] = to_storage<T>(loss_at(kind, x, t, i, param, slot));
 }
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     loss_blocks(const T* x, const T* t, Acc<T>* partial, int64_t n, PointwiseLoss kind,
-                Acc<T> param) {
+                Acc<T> param, TercelCudaErrorSlot* slot) {
   using A = Acc<T>;
   TERCEL_SHARED(A, shared, 32);
   const int64_t begin = static_cast<int64_t>(blockIdx.x) * kLossBlock;
   const int64_t end = begin + kLossBlock < n ? begin + kLossBlock : n;
   A sum = 0;
   for (int64_t i = begin + threadIdx.x; i < end; i += kThreads)
-    sum += loss_value<A>(kind, to_float(x[i]), to_float(t[i]), param);
+    sum += loss_at(kind, x, t, i, param, slot);
   sum = block_reduce(sum, Sum(), A(0), shared);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -120,14 +130,14 @@ void fwd(const PointwiseLossArgs& a) {
     const A param = static_cast<A>(a.param);
     if (!a.reduced) {
       launch(loss_kernel<T>, grid_for(a.n, kThreads), kThreads, 0, x, t, static_cast<T*>(a.out),
-             a.n, a.kind, param);
+             a.n, a.kind, param, error_slot());
       return;
     }
     const int64_t blocks = (a.n + kLossBlock - 1) / kLossBlock;
     A* partial = static_cast<A*>(a.workspace);
     if (blocks > 0)
       launch(loss_blocks<T>, static_cast<unsigned>(blocks), kThreads, 0, x, t, partial, a.n, a.kind,
-             param);
+             param, error_slot());
     launch(loss_total<T>, 1u, kThreads, 0, partial, static_cast<T*>(a.out), blocks,
            static_cast<A>(a.divisor));
   });

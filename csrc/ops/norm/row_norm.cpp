@@ -5,8 +5,10 @@
 
 #include "core/launch.h"
 #include "core/autocast.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/norm/norm_common.h"
 #include "ops/norm/norm_kernels.h"
+#include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -347,17 +349,8 @@ void update_running(const Tensor& running, const Tensor& value, int64_t batch, d
   Tensor target = running;
   check_inplace(target, "instance_norm");
   GradMode off(false);
-  const Tensor now = to_copy(contiguous(to_device(running, Device{})), DType::f64),
-               v = to_device(to(value, DType::f64), Device{});
-  double* r = now.data_as<double>();
-  const double* p = v.data_as<double>();
-  const int64_t C = running.numel();
-  for (int64_t c = 0; c < C; ++c) {
-    double s = 0;
-    for (int64_t b = 0; b < batch; ++b) s += p[b * C + c];
-    r[c] = (1.0 - momentum) * r[c] + momentum * scale * s / static_cast<double>(batch);
-  }
-  copy_(target, now);
+  const Tensor average = mean(reshape(to(value, DType::f64), {batch, running.numel()}), Dims{0});
+  copy_(target, add(mul(to(running, DType::f64), 1.0 - momentum), mul(average, momentum * scale)));
 }
 
 }  // namespace

@@ -5,8 +5,11 @@
 #include <limits>
 
 #include "core/launch.h"
+#include "cuda/runtime.h"
 #include "ops/copy/copy.h"
+#include "ops/elementwise/elementwise.h"
 #include "ops/optim/optim_kernels.h"
+#include "ops/reduce/reduce.h"
 
 namespace tercel {
 
@@ -122,6 +125,12 @@ void check_length(const char* op, const char* name, size_t got, size_t expected)
                expected, "), got ", got);
 }
 
+// Every replay of a captured graph would take the same step.
+void refuse_capture(const char* op, Device device, const char* what) {
+  TERCEL_CHECK(!device.is_cuda() || !cuda::is_capturing(device.index), Runtime, op, ": ", what,
+               " cannot be captured in a CUDA graph: call step() outside of it");
+}
+
 }  // namespace
 
 void sgd_step(const TensorList& params, const TensorList& grads, const TensorList& buffers,
@@ -143,6 +152,8 @@ void sgd_step(const TensorList& params, const TensorList& grads, const TensorLis
     }
     item.a = !first_step.empty() && first_step[i] ? 1 : 0;
   }
+  if (!first_step.empty())
+    refuse_capture(op, list.device(), "the first step, which starts the momentum buffers");
   launch(optim_kernels(list.device()).sgd,
          SgdArgs{list.data(), list.size(), list.units(), o.lr, o.weight_decay, o.momentum,
                  o.dampening, o.nesterov, o.maximize},
@@ -178,6 +189,7 @@ void adam_step(const TensorList& params, const TensorList& grads, const TensorLi
         dtype_name(steps[i].dtype()));
     check_inplace(steps[i], op);
   }
+  refuse_capture(op, list.device(), "the step count, a number of the host,");
   // Nothing was written so far: an error above leaves all as it was.
   double last_step = -1, c1 = 1, c2 = 1;
   for (size_t i = 0; i < n; ++i) {
@@ -223,20 +235,32 @@ double root(double s, double p) {
   return p == 2.0 ? std::sqrt(s) : std::pow(s, 1.0 / p);
 }
 
-// Norm of each tensor, in double.
-std::vector<double> norms(const char* op, const TensorList& tensors, double p) {
+// A list, and for each unit of kOptimUnit elements its share of the norm, in double.
+struct NormUnits {
+  ItemList list;
+  Tensor partial;
+};
+NormUnits norm_units(const char* op, const TensorList& tensors, double p) {
   TERCEL_CHECK(!std::isnan(p), Value, op, ": the order of the norm must be a number, got nan");
-  ItemList list(op, tensors.size());
+  NormUnits r{ItemList(op, tensors.size()), {}};
   for (const Tensor& t : tensors) {
-    OptimItem& item = list.add(t, false);
+    OptimItem& item = r.list.add(t, false);
     item.grad = item.param;
   }
-  const Tensor partial = empty({list.units()}, DType::f64, list.device());
-  launch(optim_kernels(list.device()).norm,
-         ForeachNormArgs{list.data(), list.size(), list.units(), p,
-                         partial.data_as<double>(list.device())},
-         list.cost_ns(1), list.device());
-  const Tensor host = to_device(partial, Device{});
+  const Device dev = r.list.device();
+  r.partial = empty({r.list.units()}, DType::f64, dev);
+  launch(optim_kernels(dev).norm,
+         ForeachNormArgs{r.list.data(), r.list.size(), r.list.units(), p,
+                         r.partial.data_as<double>(dev)},
+         r.list.cost_ns(1), dev);
+  return r;
+}
+
+// Norm of each tensor, in double.
+std::vector<double> norms(const char* op, const TensorList& tensors, double p) {
+  NormUnits units = norm_units(op, tensors, p);
+  ItemList& list = units.list;
+  const Tensor host = to_device(units.partial, Device{});
   const double* q = host.data_as<double>();
   std::vector<double> out;
   out.reserve(tensors.size());
@@ -249,16 +273,33 @@ std::vector<double> norms(const char* op, const TensorList& tensors, double p) {
   return out;
 }
 
-Tensor scalar_tensor(double value, DType dtype) {
-  return to(full({}, Scalar(value), DType::f64), dtype);
+Tensor scalar_tensor(double value, DType dtype, Device device) {
+  return to(full({}, Scalar(value), DType::f64, device), dtype);
 }
 
-void scale(const char* op, const TensorList& tensors, double factor) {
+// `number`: another factor, float64 in the memory of the tensors' device; or undefined.
+void scale(const char* op, const TensorList& tensors, double factor, const Tensor& number = {}) {
   ItemList list(op, tensors.size());
   for (const Tensor& t : tensors) list.add(t, true).a = factor;
-  launch(optim_kernels(list.device()).axpby,
-         ForeachAxpbyArgs{list.data(), list.size(), list.units()}, list.cost_ns(2), list.device());
+  const Device dev = list.device();
+  launch(optim_kernels(dev).axpby,
+         ForeachAxpbyArgs{list.data(), list.size(), list.units(),
+                          number.defined() ? number.data_as<double>(dev) : nullptr},
+         list.cost_ns(2), dev);
   list.finish();
+}
+
+// On a GPU, without waiting for it: the norm of all elements is that of the tensors' norms.
+Tensor clip_on_device(const char* op, const TensorList& grads, double max_norm, double p,
+                      DType dtype) {
+  const Tensor partial = norm_units(op, grads, p).partial;
+  const Tensor total = p == INFINITY    ? amax(partial)
+                       : p == -INFINITY ? amin(partial)
+                       : p == 2         ? sqrt(sum(partial))
+                                        : pow(sum(partial), Scalar(1.0 / p));
+  scale(op, grads, 1.0,
+        clamp_max(mul(reciprocal(add(total, 1e-6)), max_norm), wrap_number(Scalar(1.0))));
+  return to(total, dtype);
 }
 
 }  // namespace
@@ -269,7 +310,7 @@ TensorList foreach_norm(const TensorList& tensors, double ord) {
   TensorList out;
   out.reserve(tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i)
-    out.push_back(scalar_tensor(values[i], tensors[i].dtype()));
+    out.push_back(scalar_tensor(values[i], tensors[i].dtype(), tensors[i].device()));
   return out;
 }
 
@@ -279,7 +320,10 @@ Tensor clip_grad_norm_(const TensorList& grads, double max_norm, double norm_typ
   GradMode off(false);
   DType dtype = DType::f32;
   for (const Tensor& g : grads) dtype = g.dtype() == DType::f64 ? DType::f64 : dtype;
-  if (grads.empty()) return scalar_tensor(0.0, dtype);
+  if (grads.empty()) return scalar_tensor(0.0, dtype, {});
+  const Device dev = grads[0].device();
+  if (dev.is_cuda() && norm_type != 0 && !error_if_nonfinite)
+    return clip_on_device(op, grads, max_norm, norm_type, dtype);
   double total = start_value(norm_type);
   for (double v : norms(op, grads, norm_type)) {
     // The norm of the list of norms.
@@ -297,7 +341,7 @@ Tensor clip_grad_norm_(const TensorList& grads, double max_norm, double norm_typ
                "scale by it anyway");
   const double factor = max_norm / (total + 1e-6);
   if (!(factor >= 1.0)) scale(op, grads, factor);  // NaN scales as well
-  return scalar_tensor(total, dtype);
+  return scalar_tensor(total, dtype, dev);
 }
 
 void foreach_mul_(const TensorList& tensors, double factor) {

@@ -72,13 +72,16 @@ struct AdamStep {
 };
 
 struct AxpbyStep {
+  const double* factor;
   template <class T, class S>
   TERCEL_DEVICE void one(const OptimItem& item, int64_t i) const {
     using A = Acc<T>;
     T* p = static_cast<T*>(item.param);
-    A y = static_cast<A>(item.a) * static_cast<A>(to_float(p[i]));
+    const double f = factor ? *factor : 1.0;
+    A y = static_cast<A>(item.a * f) * static_cast<A>(to_float(p[i]));
     if (item.grad)
-      y += static_cast<A>(item.b) * static_cast<A>(to_float(static_cast<const T*>(item.grad)[i]));
+      y += static_cast<A>(item.b * f) *
+           static_cast<A>(to_float(static_cast<const T*>(item.grad)[i]));
     p[i] = to_storage<T>(y);
   }
 };
@@ -157,7 +160,7 @@ void run(const OptimItem* items, int64_t count, int64_t units, const Step& step)
 
 void sgd(const SgdArgs& a) { run(a.items, a.count, a.units, SgdStep{a}); }
 void adam(const AdamArgs& a) { run(a.items, a.count, a.units, AdamStep{a}); }
-void axpby(const ForeachAxpbyArgs& a) { run(a.items, a.count, a.units, AxpbyStep{}); }
+void axpby(const ForeachAxpbyArgs& a) { run(a.items, a.count, a.units, AxpbyStep{a.factor}); }
 void lerp(const ForeachLerpArgs& a) { run(a.items, a.count, a.units, LerpStep{}); }
 
 // ---- norms

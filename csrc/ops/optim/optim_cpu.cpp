@@ -199,7 +199,8 @@ void foreach_axpby(const ForeachAxpbyArgs& a) {
         using V = Vec<A>;
         T* x = static_cast<T*>(item.param) + from;
         const T* y = item.grad ? static_cast<const T*>(item.grad) + from : nullptr;
-        const V s(static_cast<A>(item.a)), t(static_cast<A>(item.b));
+        const double factor = a.factor ? *a.factor : 1.0;
+        const V s(static_cast<A>(item.a * factor)), t(static_cast<A>(item.b * factor));
         for_vectors<V>(to - from, [&]<bool kFull>(int64_t i, int64_t n) {
           V v = load<kFull, V>(x + i, n) * s;
           if (y) v = fma(load<kFull, V>(y + i, n), t, v);

@@ -52,10 +52,11 @@ struct ForeachNormArgs {
   double p;
   double* partial;
 };
-// param = param * a + grad * b (grad may be null)
+// param = factor (param * a + grad * b); grad may be null, and factor: 1
 struct ForeachAxpbyArgs {
   const OptimItem* items;
   int64_t count, units;
+  const double* factor;
 };
 // param += a (grad - param), written so that a = 1 gives grad exactly
 struct ForeachLerpArgs {

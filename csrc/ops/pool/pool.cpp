@@ -46,7 +46,7 @@ struct PoolPlan {
     }
     Tensor host = empty({static_cast<int64_t>(all.size())}, DType::i64);
     std::copy(all.begin(), all.end(), host.data_as<int64_t>());
-    *tables = to_device(host, device);
+    *tables = device_constant(host, device);
     const int64_t* p = tables->data_as<int64_t>(device);
     for (int d = 0; d < 3; ++d) {
       for (const int64_t** slot : {&w.start[d], &w.count[d], &w.divisor[d]}) {

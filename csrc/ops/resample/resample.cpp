@@ -138,7 +138,7 @@ ResampleLists lists_on(Device dev, const Plan& plan, bool adjoint, Tensor* table
   }
   const Tensor host = empty({static_cast<int64_t>(all.size())}, DType::i64);
   std::copy(all.begin(), all.end(), host.data_as<int64_t>());
-  *table = to_device(host, dev);
+  *table = device_constant(host, dev);
   const int64_t* base = table->data_as<int64_t>(dev);
   for (int d = 0; d < 3; ++d) {
     const int64_t terms = plan.dim[d].out * plan.dim[d].taps;

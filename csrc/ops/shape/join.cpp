@@ -247,7 +247,7 @@ Tensor combinations(const Tensor& x, int64_t r, bool with_replacement) {
   }
   Tensor index = empty({static_cast<int64_t>(flat.size())}, DType::i64);
   std::copy(flat.begin(), flat.end(), index.data_as<int64_t>());
-  return reshape(index_select(x, 0, to_device(index, x.device())),
+  return reshape(index_select(x, 0, device_constant(index, x.device())),
                  {static_cast<int64_t>(flat.size()) / r, r});
 }
 

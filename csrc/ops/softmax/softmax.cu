@@ -6,6 +6,7 @@
 // thread owns a column.
 #include "cuda/compat.cuh"
 #include "cuda/device_table.h"
+#include "cuda/error_slot.cuh"
 #include "cuda/reduce.cuh"
 #include "cuda/rows.cuh"
 #include "ops/softmax/softmax_kernels.h"
@@ -195,7 +196,8 @@ struct CrossEntropy {
 };
 
 template <class T>
-__global__ void __launch_bounds__(512) cross_entropy_fwd(CrossEntropy<T> a, Acc<T>* loss) {
+__global__ void __launch_bounds__(512)
+    cross_entropy_fwd(CrossEntropy<T> a, Acc<T>* loss, TercelCudaErrorSlot* slot) {
   using A = Acc<T>;
   TERCEL_SHARED(A, shared, 32);
   const int64_t s = blockIdx.x, base = s / a.inner * a.n * a.inner + s % a.inner;
@@ -219,9 +221,9 @@ __global__ void __launch_bounds__(512) cross_entropy_fwd(CrossEntropy<T> a, Acc<
   if (threadIdx.x != 0) return;
   a.lse[s] = m;
   a.lse[a.samples + s] = log_sum;
-  const int64_t t = a.target[s];
   A value = 0;
-  if (t != a.ignore_index) {
+  if (a.target[s] != a.ignore_index) {
+    const int64_t t = checked(a.target[s], a.n, false, slot);
     const A own = m - static_cast<A>(to_float(a.x[base + t * a.inner])) + log_sum;
     value = (A(1) - a.smoothing) * (a.weight ? a.weight[t] : A(1)) * own;
     if (a.smoothing != A(0)) value += a.smoothing / static_cast<A>(a.n) * spread;
@@ -243,7 +245,7 @@ __global__ void __launch_bounds__(512)
     total = block_reduce(total, Sum(), A(0), shared);
   }
   const A m = a.lse[s], log_sum = a.lse[a.samples + s], g = scale[per_sample ? s : 0];
-  const bool used = t != a.ignore_index;
+  const bool used = t != a.ignore_index && t >= 0 && t < a.n;  // reported in the forward pass
   const A own = (A(1) - a.smoothing) * (used && a.weight ? a.weight[t] : A(1));
   const A rest = a.smoothing / static_cast<A>(a.n);
   for (int64_t i = threadIdx.x; i < a.n; i += blockDim.x) {
@@ -275,7 +277,7 @@ void fwd(const CrossEntropyFwdArgs& a) {
   with_float_type(a.dtype, [&](auto zero) {
     using T = decltype(zero);
     launch(cross_entropy_fwd<T>, static_cast<unsigned>(a.outer * a.inner), row_threads(a.n), 0,
-           geometry<T>(a), static_cast<Acc<T>*>(a.loss));
+           geometry<T>(a), static_cast<Acc<T>*>(a.loss), error_slot());
   });
 }
 void bwd(const CrossEntropyBwdArgs& a) {

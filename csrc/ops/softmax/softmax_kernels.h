@@ -42,7 +42,8 @@ struct LogSumExpArgs {
 //   loss_i = (1 - eps) w_t (lse - x_t) + eps / n * sum_c w_c (lse - x_c);  0 if t == ignore_index.
 // lse is kept as the maximum m and log sum exp(x - m) (lse[0..samples) and lse[samples..)), so that
 // the probabilities exp((x - m) - log_sum) are accurate for logits of any size. lse, loss and
-// weight are float32 (float64 for float64). Targets are in range (checked before).
+// weight are float32 (float64 for float64). Targets are in range (checked before; by the kernel
+// on a GPU).
 struct CrossEntropyFwdArgs {
   const void* x;
   const int64_t* target;
