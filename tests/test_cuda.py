@@ -89,6 +89,46 @@ def test_demo_without_cuda_exits_2():
     assert result.returncode == 2 and "CUDA" in result.stderr
 
 
+needs_emulation = pytest.mark.skipif(
+    emulated_library() is None, reason="the emulated device library is not built"
+)
+
+
+@needs_emulation
+def test_a_gpu_that_is_too_old():
+    code = """
+import pytest, tercel
+assert not tercel.cuda.is_available() and tercel.cuda.device_count() == 0
+assert "compute capability 7.5, but this build of tercel needs 8.0 or newer" in tercel.cuda.unavailable_reason()
+with pytest.raises(RuntimeError, match=r"cuda:0 \\(emulated device\\) has compute capability 7.5"):
+    tercel.ones(2, device="cuda")
+from tercel.cli import main
+raise SystemExit(main(["demo", "--device", "cuda"]))
+"""
+    result = python(
+        code, TERCEL_CUDA_LIBRARY=str(emulated_library()), TERCEL_EMU_CAPABILITIES="75,61"
+    )
+    assert result.returncode == 2 and "7.5" in result.stderr, result.stderr
+
+
+@needs_emulation
+def test_an_old_gpu_beside_one_that_is_not():
+    code = """
+import pytest, tercel
+x = tercel.ones(3, device="cuda:1")
+for f in (lambda: tercel.ones(2, device="cuda:0"), lambda: x.to("cuda:0"), lambda: tercel.cuda.set_device(0),
+          lambda: tercel.cuda.synchronize(0)):
+    with pytest.raises(RuntimeError, match="cuda:0 .* has compute capability 7.0"):
+        f()
+tercel.cuda.set_device(1)
+assert (x + 1).sum().item() == 6 and tercel.cuda.get_device_capability() == (9, 0)
+"""
+    result = python(
+        code, TERCEL_CUDA_LIBRARY=str(emulated_library()), TERCEL_EMU_CAPABILITIES="70,90"
+    )
+    assert result.returncode == 0, result.stderr
+
+
 # ---- runtime ---------------------------------------------------------------------------------------------
 
 
@@ -179,7 +219,11 @@ def test_index_error_on_the_device():
     with pytest.raises(IndexError):
         table[tercel.tensor([0, -6]).cuda()].cpu()
     with pytest.raises(IndexError):
-        F.cross_entropy(table, tercel.tensor([0, 1, 2, 3, 0]).cuda())
+        F.cross_entropy(table, tercel.tensor([0, 1, 2, 3, 0]).cuda()).item()
+    with pytest.raises(IndexError, match=r"index -7 .* size 3"):
+        F.nll_loss(table, tercel.tensor([0, 1, 2, -7, 0]).cuda()).item()
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got 1.5"):
+        F.binary_cross_entropy(table * 1.5, table).item()
     assert table.sum().item() == 15  # usable after
 
 
