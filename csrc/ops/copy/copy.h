@@ -24,8 +24,8 @@ Tensor to_copy(const Tensor& t, DType dtype);
 // t itself if it is there; keeps dense strides, differentiable.
 Tensor to_device(const Tensor& t, Device device, bool non_blocking = false);
 // A 1-d table of the host, contiguous and not to be written, in the memory of `device`. Small ones
-// are kept there: a second call with the same contents copies nothing, waits for nothing, and can be
-// captured in a CUDA graph.
+// are kept there: a second call with the same contents copies nothing, waits for nothing, and can
+// be captured in a CUDA graph.
 Tensor device_constant(const Tensor& host, Device device);
 Tensor pin_memory(const Tensor& t);  // copy in page-locked host memory
 Tensor& copy_(Tensor& dst, const Tensor& src, bool non_blocking);
