@@ -7,7 +7,7 @@ GPU are computed on the host and brought back.
 Not provided: eig and eigvals (complex numbers), lu, ldl.
 """
 
-from ._core import LinAlgError
+from ._checks import LinAlgError
 from ._factor import cholesky, eigh, eigvalsh, qr, solve_triangular, svd, svdvals
 from ._matrix import (
     cross,

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _core
 from ..autograd import Function
-from ._core import (
+from ._checks import (
     check,
     check_flag,
     check_square,

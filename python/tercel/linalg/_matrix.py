@@ -7,7 +7,7 @@ import numpy as np
 from .. import _core
 from .._core import ShapeError
 from ..autograd import Function
-from ._core import check_square, done, double, lapack
+from ._checks import check_square, done, double, lapack
 from ._solve import Inverse
 
 # Higham 2005, "The scaling and squaring method for the matrix exponential revisited": the [13/13] Pade

@@ -6,7 +6,7 @@ import math
 
 from .. import _core
 from .._core import DTypeError, ShapeError, Tensor
-from ._core import check, done
+from ._checks import check, done
 from ._solve import _strengths, inv
 
 _ORDERS = ("fro", "nuc", 2, -2, 1, -1, math.inf, -math.inf)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from ._core import check, check_flag
+from ._checks import check, check_flag
 from ._factor import cholesky as _cholesky
 from ._factor import qr as _qr
 from ._factor import svd as _svd
@@ -80,6 +80,6 @@ def svd(input, some=True, compute_uv=True, *, out=None):
         )
     if out is None:
         return result
-    from ._core import several
+    from ._checks import several
 
     return several("svd", SVDPlain, result, input, out)

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _core
 from .._core import ShapeError, Tensor
 from ..autograd import Function
-from ._core import (
+from ._checks import (
     check,
     check_flag,
     check_pair,
