@@ -5,7 +5,8 @@
     python tools/gpu/bench.py [--only TEXT] --csv DIR timings, one dated CSV and a table with the targets
     python tools/gpu/bench.py --sweep                 products over a grid of shapes
 
---seconds N ends the timings after N seconds; rows that were not reached are listed as "not measured".
+--seconds N ends the timings after N seconds; rows that were not reached are listed as "not measured". So are all of
+them, in <date>-no-gpu-ops.csv, where there is no GPU.
 Inputs are random and rotate through more than 120 MB so that no call finds them in the L2 cache; the two libraries
 take turns. ratio = PyTorch's time / ours. Targets (S1: portable kernels, S2: sm_90a) are ratios on an H200.
 """
@@ -58,17 +59,8 @@ class Row:
 
 
 def normal(lib: Any, *shape: int, dtype: str = "f32", grad: bool = False) -> Any:
-    x = lib.randn(*shape, device="cuda") if lib is torch else device_normal(shape)
-    x = x.to(getattr(lib, DTYPES[dtype]))
+    x = lib.randn(*shape, device="cuda").to(getattr(lib, DTYPES[dtype]))
     return x.requires_grad_(True) if grad else x
-
-
-def device_normal(shape: tuple[int, ...]) -> Any:
-    """Random numbers on the device: a block from the host, repeated (the host would be slow at 2^30)."""
-    numel = int(np.prod(shape))
-    block = tercel.randn(min(numel, 1 << 20)).cuda()
-    copies = -(-numel // block.numel())
-    return block.repeat(copies)[:numel].reshape(shape)
 
 
 def product(m, n, k, dtype, targets=("", ""), rate="", epilogue=False) -> Row:
@@ -154,15 +146,75 @@ def backward(name, dtype, shape, passes, f, targets, more=()) -> Row:
     return Row(f"{name} bwd", dtype, passes * size / COPY * 1e6, targets, make, op)
 
 
-def conv(name, n, c, hw, k, size, targets) -> Row:
-    floor = max(
-        2 * n * hw * hw * k * c * size * size / RATE["bf16"], 2 * n * hw * hw * (c + k) / COPY
-    )
+def conv(name, n, c, hw, k, size, targets, dtype="bf16") -> Row:
+    flops, numbers = 2 * n * hw * hw * k * c * size * size, n * hw * hw * (c + k)
+    floor = max(flops / RATE[dtype], BYTES[dtype] * numbers / COPY)
     shapes = ((n, c, hw, hw), (k, c, size, size))
     return Row(
-        f"conv {name}", "bf16", floor * 1e6, targets,
-        lambda lib: [normal(lib, *s, dtype="bf16") for s in shapes],
+        f"conv {name}", dtype, floor * 1e6, targets,
+        lambda lib: [normal(lib, *s, dtype=dtype) for s in shapes],
         lambda lib, x, w: lib.nn.functional.conv2d(x, w, padding=size // 2),
+    )  # fmt: skip
+
+
+def conv_gradient(name, n, c, hw, of, target) -> Row:
+    """Gradient of a 3x3 convolution with respect to its input ("dgrad") or its weight ("wgrad")."""
+    floor = max(2 * n * hw * hw * c * c * 9 / RATE["bf16"], 4 * n * hw * hw * c / COPY)
+
+    def make(lib):
+        x, w = (normal(lib, *s, dtype="bf16", grad=True) for s in ((n, c, hw, hw), (c, c, 3, 3)))
+        y = lib.nn.functional.conv2d(x, w, padding=1)
+        return [y, x if of == "dgrad" else w, lib.ones_like(y)]
+
+    return Row(
+        f"conv {name} {of}", "bf16", floor * 1e6, target, make,
+        lambda lib, y, leaf, g: lib.autograd.grad(y, [leaf], g, retain_graph=True),
+    )  # fmt: skip
+
+
+def attention(b, h, s, d, causal, passes, targets) -> Row:
+    """passes 2: forward, 5: backward, in products of [s, s, d]."""
+    floor = 2 * passes * b * h * s * s * d / (2 if causal else 1) / RATE["bf16"] * 1e6
+
+    def forward(lib, *qkv):
+        return lib.nn.functional.scaled_dot_product_attention(*qkv, is_causal=causal)
+
+    def make(lib):
+        qkv = [normal(lib, b, h, s, d, dtype="bf16", grad=passes == 5) for _ in range(3)]
+        if passes == 2:
+            return qkv
+        y = forward(lib, *qkv)
+        return [y, qkv, lib.ones_like(y)]
+
+    def op(lib, *args):
+        return forward(lib, *args) if passes == 2 else lib.autograd.grad(*args, retain_graph=True)
+
+    kind = f"attention {'fwd' if passes == 2 else 'bwd'}{' causal' if causal else ''}"
+    return Row(f"{kind} b{b} h{h} s{s} d{d}", "bf16", floor, targets, make, op)
+
+
+def decode_attention(b, kv, heads, group, d, targets) -> Row:
+    """One query row per sequence, `group` query heads to a head of keys and values."""
+
+    def make(lib):
+        q = normal(lib, b, heads * group, 1, d, dtype="bf16")
+        return [q, *(normal(lib, b, heads, kv, d, dtype="bf16") for _ in range(2))]
+
+    return Row(
+        f"attention decode b{b} kv{kv} h{heads} d{d}", "bf16", 4 * b * kv * heads * d / COPY * 1e6,
+        targets, make,
+        lambda lib, *qkv: lib.nn.functional.scaled_dot_product_attention(*qkv, enable_gqa=True),
+    )  # fmt: skip
+
+
+def add_rms_norm(rows: int, cols: int) -> Row:
+    def op(lib, x, y, w):
+        s = x + y
+        return s, lib.nn.functional.rms_norm(s, (cols,), w)
+
+    return memory(
+        f"add + rms_norm {rows}x{cols}", "bf16", (rows, cols), 4, op, ("1.5", "1.7"),
+        [(rows, cols), (cols,)],
     )  # fmt: skip
 
 
@@ -210,6 +262,7 @@ def rows() -> list[Row]:
     nhwc, planes = (256, 256, 56, 56), (32, 512, 64, 64)
     return [
         product(8192, 8192, 8192, "bf16", ("0.50", "0.95-1.02")),
+        product(8192, 8192, 8192, "f16", ("0.50", "0.95-1.02")),
         product(4096, 4096, 4096, "bf16", ("0.50", "1.0")),
         product(4096, 4096, 4096, "f16", ("0.50", "1.0")),
         product(4096, 14336, 4096, "bf16", ("0.55", "1.05"), epilogue=True),
@@ -225,7 +278,9 @@ def rows() -> list[Row]:
         backward("layer_norm 16384x8192", "bf16", norm, 3, layer_norm, ("1.5", "1.8"), [(8192,)]),
         memory("rms_norm 16384x8192", "bf16", norm, 2, rms_norm, ("1.3", "1.5"), [(8192,)]),
         backward("rms_norm 16384x8192", "bf16", norm, 3, rms_norm, ("1.5", "1.8"), [(8192,)]),
+        add_rms_norm(16384, 8192),
         memory("batch_norm 256x56x56x256", "bf16", nhwc, 3, batch_norm, ("0.95", "1.0"), [(256,)]),
+        backward("batch_norm 256x56x56x256", "bf16", nhwc, 5, batch_norm, ("0.95", "1.0"), [(256,)]),
         memory("group_norm 32x512x64x64", "bf16", planes, 2, group_norm, ("1.5", "2"), [(512,)]),
         backward("group_norm 32x512x64x64", "bf16", planes, 3, group_norm, ("1.5", "2"), [(512,)]),
         memory("softmax 16384x32768", "bf16", (16384, 32768), 2, softmax, ("1.0", "1.2")),
@@ -243,9 +298,21 @@ def rows() -> list[Row]:
         int8_product(8192),
         product(8192, 8192, 8192, "f32", ("0.60", "0.95"), rate="tf32"),
         fp8_product(8192),
-        conv("3x3 n256 28^2x128", 256, 128, 28, 128, 3, ("0.55", "0.9")),
-        conv("3x3 n256 14^2x256", 256, 256, 14, 256, 3, ("0.55", "0.9")),
+        *(
+            row
+            for c, hw in ((64, 56), (128, 28), (256, 14))
+            for row in (
+                conv(f"3x3 n256 {hw}^2x{c}", 256, c, hw, c, 3, ("0.55", "0.9")),
+                conv_gradient(f"3x3 n256 {hw}^2x{c}", 256, c, hw, "dgrad", ("0.5", "0.85")),
+                conv_gradient(f"3x3 n256 {hw}^2x{c}", 256, c, hw, "wgrad", ("0.5", "0.8")),
+            )
+        ),
         conv("1x1 n256 56^2 256->64", 256, 256, 56, 64, 1, ("0.85", "1.0")),
+        conv("3x3 n32 56^2x256", 32, 256, 56, 256, 3, ("1.0", "-"), "f32"),
+        attention(2, 16, 8192, 128, False, 2, ("0.9", "1.5")),
+        attention(2, 16, 8192, 128, True, 2, ("0.9", "1.5")),
+        attention(2, 16, 8192, 128, True, 5, ("0.8", "1.2")),
+        decode_attention(64, 8192, 8, 4, 128, ("2", "85 % of copy")),
     ]  # fmt: skip
 
 
@@ -402,9 +469,11 @@ def main() -> int:
     if options.probe:
         probe()
         return 0
-    if tercel is None or not tercel.cuda.is_available():
+    here = tercel is not None and tercel.cuda.is_available()
+    if not here:
         print("bench: tercel has no CUDA device here")
-        return 2
+        if options.check or options.sweep or not options.csv:
+            return 2
     if options.check:
         return bool(check(options.small))
     table = rows()
@@ -413,7 +482,7 @@ def main() -> int:
         table = [
             product(m, n, k, "bf16") for m in sizes for n in (1024, 4096) for k in (1024, 8192)
         ]
-    gpu = tercel.cuda.get_device_name().replace(" ", "-")
+    gpu = tercel.cuda.get_device_name().replace(" ", "-") if here else "no-gpu"
     kind = "sweep" if options.sweep else "ops"
 
     def write(results: list[dict]) -> None:
@@ -427,7 +496,8 @@ def main() -> int:
             writer.writerows(results)
 
     print(text_line({c: c for c in COLUMNS}))
-    results = bench([r for r in table if options.only in r.name], options.seconds, write)
+    seconds = options.seconds if here else -1.0
+    results = bench([r for r in table if options.only in r.name], seconds, write)
     return 0 if any(r["tercel_us"] for r in results) else 1
 
 
