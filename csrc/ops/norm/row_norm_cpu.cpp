@@ -16,10 +16,11 @@ TERCEL_INLINE int64_t grain_for(int64_t elements_per_item) {
 // y = (x - mean) * rstd * w + b for n elements, parameters per element
 template <class T, bool kW, bool kB>
 void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, acc_t<T> mean,
-                       acc_t<T> rstd, int64_t n) {
+                       acc_t<T> rstd, int64_t n, int64_t ahead) {
   using V = Vec<acc_t<T>>;
   const V m(mean), r(rstd);
   for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+    __builtin_prefetch(x + i + ahead);
     V v = (load<kFull, V>(x + i, k) - m) * r;
     if constexpr (kW && kB) {
       v = fma(v, load<kFull, V>(w + i, k), load<kFull, V>(b + i, k));
@@ -34,18 +35,20 @@ void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, a
 
 // y = (x - mean) * scale + shift for n elements of one channel
 template <class T>
-void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shift, int64_t n) {
+void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shift, int64_t n,
+                   int64_t ahead) {
   using V = Vec<acc_t<T>>;
   const V m(mean), s(scale), b(shift);
   for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+    __builtin_prefetch(x + i + ahead, 0, 2);
     store<kFull>(fma(load<kFull, V>(x + i, k) - m, s, b), y + i, k);
   });
 }
 
-// Elements [begin, end) of row r.
+// Elements [begin, end) of row r; those `ahead` elements further are fetched.
 template <class T>
 void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, acc_t<T> mean,
-               acc_t<T> rstd) {
+               acc_t<T> rstd, int64_t ahead) {
   using A = acc_t<T>;
   const T* x = static_cast<const T*>(a.x) + r * a.n;
   T* y = static_cast<T*>(a.y) + r * a.n;
@@ -54,20 +57,25 @@ void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, a
   const A* b = a.b ? static_cast<const A*>(a.b) + first_channel : nullptr;
   const int64_t n = end - begin;
   if (!w && !b) {
-    apply_elementwise<T, false, false>(x + begin, y + begin, nullptr, nullptr, mean, rstd, n);
+    apply_elementwise<T, false, false>(x + begin, y + begin, nullptr, nullptr, mean, rstd, n,
+                                       ahead);
   } else if (a.inner == 1) {
     if (w && b) {
-      apply_elementwise<T, true, true>(x + begin, y + begin, w + begin, b + begin, mean, rstd, n);
+      apply_elementwise<T, true, true>(x + begin, y + begin, w + begin, b + begin, mean, rstd, n,
+                                       ahead);
     } else if (w) {
-      apply_elementwise<T, true, false>(x + begin, y + begin, w + begin, nullptr, mean, rstd, n);
+      apply_elementwise<T, true, false>(x + begin, y + begin, w + begin, nullptr, mean, rstd, n,
+                                        ahead);
     } else {
-      apply_elementwise<T, false, true>(x + begin, y + begin, nullptr, b + begin, mean, rstd, n);
+      apply_elementwise<T, false, true>(x + begin, y + begin, nullptr, b + begin, mean, rstd, n,
+                                        ahead);
     }
   } else {
     for (int64_t i = begin; i < end;) {
       const int64_t c = i / a.inner;
       const int64_t stop = (c + 1) * a.inner < end ? (c + 1) * a.inner : end;
-      apply_uniform<T>(x + i, y + i, mean, w ? rstd * w[c] : rstd, b ? b[c] : A(0), stop - i);
+      apply_uniform<T>(x + i, y + i, mean, w ? rstd * w[c] : rstd, b ? b[c] : A(0), stop - i,
+                       ahead);
       i = stop;
     }
   }
@@ -83,13 +91,19 @@ TERCEL_INLINE A finish_row(const RowNormFwdArgs& a, int64_t r, double mean, doub
   return rstd;
 }
 
-template <class T, bool kRms>
-TERCEL_INLINE Moments moments(const T* x, int64_t n) {
-  if constexpr (kRms) {
-    return {0.0, row_sum_squares(x, n, acc_t<T>(0))};
-  } else {
-    return row_moments(x, n);
-  }
+constexpr int kRowsTogether = 4;
+
+// Rows [r, r + kRows), which stay in the cache between the passes; those that follow are fetched
+// while these are written.
+template <class T, int kRows, bool kRms>
+TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r) {
+  using A = acc_t<T>;
+  Moments m[kRows];
+  rows_moments<kRows, !kRms>(static_cast<const T*>(a.x) + r * a.n, a.n, m);
+  A rstd[kRows];
+  for (int k = 0; k < kRows; ++k) rstd[k] = finish_row<A>(a, r + k, m[k].mean, m[k].m2);
+  for (int k = 0; k < kRows; ++k)
+    apply_row<T>(a, r + k, 0, a.n, static_cast<A>(m[k].mean), rstd[k], kRows * a.n);
 }
 
 template <class T, bool kRms>
@@ -99,11 +113,11 @@ void fwd(const RowNormFwdArgs& a) {
   const int64_t n = a.n, chunks = row_norm_chunks(n, sizeof(T));
   if (chunks == 1) {
     parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const Moments m = moments<T, kRms>(x + r * n, n);
-        const A rstd = finish_row<A>(a, r, m.mean, m.m2);
-        apply_row<T>(a, r, 0, n, static_cast<A>(m.mean), rstd);
+      int64_t r = begin;
+      if (n * static_cast<int64_t>(sizeof(T)) <= 4096) {
+        for (; r + kRowsTogether <= end; r += kRowsTogether) fwd_rows<T, kRowsTogether, kRms>(a, r);
       }
+      for (; r < end; ++r) fwd_rows<T, 1, kRms>(a, r);
     });
     return;
   }
@@ -112,7 +126,7 @@ void fwd(const RowNormFwdArgs& a) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t r = i / chunks, start = i % chunks * kRowChunk;
       const int64_t len = n - start < kRowChunk ? n - start : kRowChunk;
-      part[i] = moments<T, kRms>(x + r * n + start, len);
+      rows_moments<1, !kRms>(x + r * n + start, len, part + i);
     }
   });
   // Every row's first partial becomes {mean, rstd}.
@@ -136,7 +150,7 @@ void fwd(const RowNormFwdArgs& a) {
       const int64_t r = i / chunks, start = i % chunks * kRowChunk;
       const Moments p = part[r * chunks];
       apply_row<T>(a, r, start, n - start < kRowChunk ? n : start + kRowChunk,
-                   static_cast<A>(p.mean), static_cast<A>(p.m2));
+                   static_cast<A>(p.mean), static_cast<A>(p.m2), kRowChunk);
     }
   });
 }
