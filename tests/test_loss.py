@@ -211,3 +211,53 @@ def test_ctc_errors():
     loss = tercel.nn.functional.ctc_loss(x.log_softmax(2), **good, zero_infinity=True)
     with pytest.raises(NotImplementedError, match="no second derivative"):
         tercel.autograd.grad(loss, x, create_graph=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_distances_of_all_rows(dtype, isa_levels, threads):
+    """Tiles and panels that are not full, batches that broadcast, NaN in one row only; gradients."""
+    rng = np.random.default_rng(1)
+    eps = np.finfo(dtype).eps
+    for shape_a, shape_b in [((1, 1), (1, 1)), ((9, 33), (17, 33)), ((75, 40), (35, 40)),
+                             ((3, 1, 5, 70), (2, 9, 70)), ((4, 0), (3, 0)), ((0, 5), (3, 5))]:  # fmt: skip
+        a, b = (rng.standard_normal(s).astype(dtype) for s in (shape_a, shape_b))
+        if a.size > 100:
+            a[..., 1, 2] = math.nan
+        d = np.abs(a[..., :, None, :].astype("float64") - b[..., None, :, :])
+        for p, want in ((1.0, d.sum(-1)), (2.0, np.sqrt((d * d).sum(-1))), (math.inf, None)):
+            if want is None:
+                if d.shape[-1] == 0:
+                    continue
+                want = d.max(-1)
+            results = []
+            for level in isa_levels:
+                tercel.set_isa(level)
+                for n in (1, 2):
+                    threads(n)
+                    y = tercel.cdist(tensor(a), tensor(b), p).numpy()
+                    assert y.dtype == dtype and y.shape == want.shape
+                    assert np.array_equal(np.isnan(y), np.isnan(want))
+                    assert np.nanmax(np.abs(y - want), initial=0) <= 8 * eps * (
+                        1 + np.nanmax(want, initial=0)
+                    )
+                    results.append((level, y[~np.isnan(y)].tobytes()))
+                    if a.ndim == 2:
+                        rows = tercel.pdist(tensor(a), p).numpy()
+                        full = tercel.cdist(tensor(a), tensor(a), p).numpy()
+                        i, j = np.triu_indices(len(a), 1)
+                        assert np.array_equal(rows, full[i, j], equal_nan=True)
+            if dtype == "float32":
+                assert len({y for level, y in results if level != "generic"}) <= 1
+    tercel.set_isa("auto")
+    for p in (1.0, 2.0):
+        u, v = (tensor(rng.standard_normal(s)).requires_grad_() for s in ((2, 1, 4, 5), (3, 6, 5)))
+        assert tercel.autograd.gradcheck(lambda s, t, p=p: tercel.cdist(s, t, p), (u, v))
+        assert tercel.autograd.gradgradcheck(lambda s, t, p=p: tercel.cdist(s, t, p), (u, v))
+        assert tercel.autograd.gradcheck(
+            lambda s, p=p: tercel.nn.functional.pdist(s, p), (u[0, 0],)
+        )
+    same = tercel.ones(3, 4, requires_grad=True)  # distance 0: no gradient, not NaN
+    tercel.cdist(same, same).sum().backward()
+    assert (same.grad == 0).all()
+    with pytest.raises(ValueError, match="pdist"):
+        tercel.pdist(tercel.ones(3, 4), -1)

@@ -57,3 +57,8 @@ for grad in (False, True):
     case(
         "ctc_loss", "speech/500x16x64, 100 labels", speech, ctc, bytes=4 * 500 * 16 * 64, grad=grad
     )
+
+case("cdist", "512x128", inputs=lambda s: [s.normal(512, 128), s.normal(512, 128)], flops=3 * 512 * 512 * 128,
+     fn=lambda L, a, b: L.cdist(a, b))  # fmt: skip
+case("pdist", "512x128", inputs=lambda s: [s.normal(512, 128)], flops=3 * 512 * 512 * 64,
+     fn=lambda L, x: L.nn.functional.pdist(x))  # fmt: skip

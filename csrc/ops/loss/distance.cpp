@@ -1,9 +1,17 @@
-// Distances and the losses built on them, composed from public ops.
-#include "ops/copy/copy.h"
+// Distances and the losses built on them, composed from public ops; distances between all rows in
+// float32 and float64 have a kernel for p = 1, 2 and infinity (distance_kernels.h).
+#include <cmath>
+
 #include "core/autocast.h"
+#include "core/launch.h"
+#include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/index/index.h"
+#include "ops/loss/distance_kernels.h"
 #include "ops/loss/loss.h"
+#include "ops/numeric/numeric.h"
 #include "ops/reduce/reduce.h"
+#include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -27,11 +35,103 @@ Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p, double eps,
   return vector_norm(add(sub(a, b), eps), p, {-1}, keepdim);
 }
 
+// d |a_i - b_j| / d a_i = sign(a_i - b_j) or (a_i - b_j) / distance, 0 where that is 0
+struct CdistNode final : Node {
+  Saved a, b, y;
+  bool squared;
+  const char* name() const override { return "CdistBackward"; }
+  TensorList backward(const TensorList& g) override {
+    const Tensor as = a.get(*this), bs = b.get(*this);
+    const Tensor d = sub(unsqueeze(as, -2), unsqueeze(bs, -3));
+    Tensor t;
+    if (squared) {
+      const Tensor distance = y.get(*this), zero = eq(distance, 0.0);
+      const Tensor scale = div(g[0], tercel::where(zero, ones_like(distance), distance));
+      t = mul(d, unsqueeze(tercel::where(zero, zeros_like(scale), scale), -1));
+    } else {
+      t = mul(sign(d), unsqueeze(g[0], -1));
+    }
+    TensorList out(2);
+    if (needs(0)) out[0] = sum_to(sum(t, {-2}), as.shape());
+    if (needs(1)) out[1] = sum_to(neg(sum(t, {-3})), bs.shape());
+    return out;
+  }
+  void release_saved() override {
+    a.reset();
+    b.reset();
+    y.reset();
+  }
+};
+
+static bool has_distance_kernel(const Tensor& x, double p) {
+  return x.device().is_cpu() && (x.dtype() == DType::f32 || x.dtype() == DType::f64) &&
+         (p == 1 || p == 2 || std::isinf(p)) && x.size(-1) > 0;
+}
+// a [batch.., P, M], b [batch.., R, M], both contiguous
+static Tensor distances(const Tensor& a, const Tensor& b, double p, bool pairs) {
+  const int64_t P = a.size(-2), R = b.size(-2), M = a.size(-1);
+  Shape shape;
+  if (pairs) {
+    shape.push_back(P * (P - 1) / 2);
+  } else {
+    shape = a.shape();
+    shape[shape.size() - 1] = R;
+  }
+  const Tensor y = empty(shape, a.dtype());
+  if (y.numel() == 0) return y;
+  const int64_t B = a.numel() / (P * M), lanes = distance_lanes(a.dtype());
+  const Tensor panels = empty({B * ((R + lanes - 1) / lanes) * lanes * M}, a.dtype());
+  const DistanceArgs args{a.data(),  b.data(),
+                          y.data(),  panels.data(),
+                          B,         P,
+                          R,         M,
+                          a.dtype(), p == 1 ? Distance::l1 : p == 2 ? Distance::l2 : Distance::linf,
+                          pairs};
+  launch(distance_kernels().fwd, args, y.numel() * M / lanes);
+  return y;
+}
+
 Tensor cdist(const Tensor& a, const Tensor& b, double p) {
   TERCEL_CHECK(a.dim() >= 2 && b.dim() >= 2 && a.size(-1) == b.size(-1), Shape,
                "cdist: expected [..., P, M] and [..., R, M], got ", a.shape(), " and ", b.shape());
   TERCEL_CHECK(p >= 0, Value, "cdist: p must not be negative, got ", p);
-  return vector_norm(sub(unsqueeze(a, -2), unsqueeze(b, -3)), p, {-1});
+  const bool wants_gradient = grad_needed(a, b);
+  if (!has_distance_kernel(a, p) || a.dtype() != b.dtype() || a.device() != b.device() ||
+      (wants_gradient && std::isinf(p)))
+    return vector_norm(sub(unsqueeze(a, -2), unsqueeze(b, -3)), p, {-1});
+  Tensor y;
+  {
+    GradMode off(false);
+    Shape batch_a = a.shape(), batch_b = b.shape();
+    batch_a[batch_a.size() - 2] = batch_b[batch_b.size() - 2] = 1;
+    Shape shape = broadcast_shapes(batch_a, batch_b, "cdist");
+    shape[shape.size() - 2] = a.size(-2);
+    const Tensor ac = contiguous(expand(a, shape));
+    shape[shape.size() - 2] = b.size(-2);
+    y = distances(ac, contiguous(expand(b, shape)), p, /*pairs=*/false);
+  }
+  if (wants_gradient) {
+    auto node = make_node<CdistNode>({&a, &b});
+    node->squared = p == 2;
+    node->a.save(a);
+    node->b.save(b);
+    if (p == 2) node->y.save_output(y, 0);
+    set_history(y, node);
+  }
+  return y;
+}
+
+Tensor pdist(const Tensor& x, double p) {  // declared in numeric.h
+  TERCEL_CHECK(x.dim() == 2, Shape, "pdist: expected a matrix, got shape ", x.shape());
+  TERCEL_CHECK(p >= 0, Value, "pdist: p must not be negative, got ", p);
+  if (has_distance_kernel(x, p) && !grad_needed(x)) {
+    const Tensor xc = contiguous(x);
+    return distances(xc, xc, p, /*pairs=*/true);
+  }
+  const int64_t rows = x.size(0);
+  const Tensor pairs = triu_indices(rows, rows, 1);
+  const Tensor flat = add(mul(select(pairs, 0, 0), rows), select(pairs, 0, 1));
+  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, device_constant(flat, x.device()));
 }
 
 Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& t, double margin,

@@ -151,14 +151,6 @@ Tensor corrcoef(const Tensor& x) {
   return clamp(y, full({}, Scalar(-1.0), y.dtype()), full({}, Scalar(1.0), y.dtype()));
 }
 
-Tensor pdist(const Tensor& x, double p) {
-  TERCEL_CHECK(x.dim() == 2, Shape, "pdist: expected a matrix, got shape ", x.shape());
-  const int64_t rows = x.size(0);
-  const Tensor pairs = triu_indices(rows, rows, 1);
-  const Tensor flat = add(mul(select(pairs, 0, 0), rows), select(pairs, 0, 1));
-  return index_select(reshape(cdist(x, x, p), {rows * rows}), 0, device_constant(flat, x.device()));
-}
-
 Tensor gumbel_softmax(const Tensor& logits, double tau, bool hard, int64_t dim) {
   TERCEL_CHECK(is_float(logits.dtype()), DType, "gumbel_softmax: expected a float tensor, got ",
                dtype_name(logits.dtype()));
