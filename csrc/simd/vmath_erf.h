@@ -124,13 +124,33 @@ TERCEL_SIMD VecF gelu(VecF x) {
     return select(far_left, gelu_far_left(x), y);
   return y;
 }
-// x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-TERCEL_SIMD VecF gelu_tanh(VecF x) {
+// x sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3)
+TERCEL_OUTLINE VecF gelu_tanh_far_left(VecF x) {
   const Wide t = map(widen(x), [](VecD v) { return max_or_second(VecD(-20.0), v); });
   const Wide u = map(t, [](VecD v) {
     return v * fma(v * v, VecD(0.07135481627260025), VecD(1.5957691216057308));
   });
   return narrow(map(t, sigmoid_wide(u), [](VecD v, VecD s) { return v * s; }));
+}
+// In float32 u is carried in two parts: to the left e^-u multiplies its error by |u|.
+TERCEL_SIMD VecF gelu_tanh(VecF x) {
+  constexpr float kLinear[] = {1.59576917f, -4.53406805e-08f};
+  constexpr float kCubic[] = {0.0713548139f, 2.39883247e-09f};
+  const VecF t = min_or_second(VecF(10.5f), max_or_second(VecF(-10.5f), x));
+  const VecF z = t * t, z_low = fma(t, t, -z);
+  const VecF p = z * VecF(kCubic[0]);
+  const VecF p_low = fma(z_low, VecF(kCubic[0]), fma(z, VecF(kCubic[0]), -p));
+  const Pair<VecF> w = exact_sum(VecF(kLinear[0]), p);
+  const VecF w_low = w.low + p_low + fma(z, VecF(kCubic[1]), VecF(kLinear[1]));
+  const VecF u = t * w.high, u_low = fma(t, w_low, fma(t, w.high, -u));
+  const ExpPartsF e = exp_parts(min_or_second(VecF(86.0f), max_or_second(VecF(-86.0f), -u)));
+  const VecF scale = power_of_two(e.k), q = e.high + e.low;
+  const Pair<VecF> base = fast_sum(scale, VecF(1.0f));
+  const VecF y = x / (base.high + fma(scale, q - fma(u_low, q, u_low), base.low));
+  const auto far_left = x < VecF(-9.8f);  // u = -84
+  if (any(far_left)) [[unlikely]]
+    return select(far_left, gelu_tanh_far_left(x), y);
+  return y;
 }
 // Left of -39 the result is below 1e-324.
 TERCEL_SIMD VecD gelu(VecD x) {
