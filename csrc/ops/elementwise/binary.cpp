@@ -247,7 +247,10 @@ Tensor pow(const Tensor& a, const Tensor& b) {
     if (e == 0.5) return sqrt(a);
     if (e == -1.0) return reciprocal(a);
     if (e == -0.5) return rsqrt(a);
-    if (e == 3.0) return mul(square(a), a);
+    if (e == 3.0) {
+      Tensor y = square(a);
+      return grad_needed(a) ? mul(y, a) : mul_(y, a);  // in place: one array less to write
+    }
   }
   check_integer_power(a, b);
   return binary(kPow, a, b);
