@@ -76,10 +76,6 @@ TERCEL_INLINE VecF log_of_sum(VecF u, VecF c) {
   const VecF d = c * as_float(shift_left<23>(VecI(127) - p.k));
   return rounded(log_sum<kBaseE>(p, d * fma(p.f, p.f, VecF(1.0f) - p.f)));
 }
-TERCEL_SIMD VecF log1p_bounded(VecF x) {  // 0 <= x <= 1
-  const VecF u = VecF(1.0f) + x;
-  return log_of_sum(u, x - (u - VecF(1.0f)));
-}
 TERCEL_SIMD VecF log1p(VecF x) {
   const VecF u = VecF(1.0f) + x;
   const VecF c = select(x > VecF(1.0f), VecF(1.0f) - (u - x), x - (u - VecF(1.0f)));
