@@ -134,3 +134,33 @@ def test_errors():
     ]:
         with pytest.raises((RuntimeError, ValueError), match=words):
             call()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (9, 64), (6, 768), (3, 1100), (2, 200_000)])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_a_norm_after_an_addition_has_the_bits_of_the_two_calls(shape, dtype):
+    t, n = getattr(tercel, dtype), shape[-1]
+    x, r = (tercel.randn(*shape).to(t) for _ in "xr")
+    w, b = tercel.randn(n).to(t), tercel.randn(n).to(t)
+    y, s = tercel.add_layer_norm(x, r, (n,), w, b)
+    assert tercel.equal(s, x + r) and tercel.equal(y, tercel.layer_norm(x + r, (n,), w, b))
+    y, s = tercel.add_rms_norm(x.t().contiguous().t(), r, (n,), w)
+    assert tercel.equal(s, x + r) and tercel.equal(y, tercel.rms_norm(x + r, (n,), w))
+
+
+def test_gradients_of_a_norm_after_an_addition_meet_in_the_sum():
+    leaves = [tercel.randn(4, 6, requires_grad=True) for _ in range(2)]
+    w = tercel.randn(6, requires_grad=True)
+    y, s = tercel.add_rms_norm(*leaves, (6,), w)
+    found = tercel.autograd.grad((y * 2).sum() + (s * s).sum(), [*leaves, w])
+    s = leaves[0] + leaves[1]
+    y = tercel.rms_norm(s, (6,), w)
+    wanted = tercel.autograd.grad((y * 2).sum() + (s * s).sum(), [*leaves, w])
+    for a, b in zip(found, wanted, strict=True):
+        assert tercel.equal(a, b)
+    with pytest.raises(
+        ValueError, match=r"add_rms_norm: residual must have the input's shape \[4, 6\]"
+    ):
+        tercel.add_rms_norm(leaves[0], leaves[1][:3], (6,))
+    with pytest.raises(TypeError, match="residual must have the input's dtype"):
+        tercel.add_layer_norm(leaves[0], leaves[1].double(), (6,))

@@ -27,6 +27,25 @@ case("layer_norm", "8192x768", dtype="bfloat16", bytes=2 * 2 * 8192 * 768,
      fn=lambda L, x, w, b: L.nn.functional.layer_norm(x, (768,), w, b))  # fmt: skip
 
 
+def after_add(name, r, n, params, quick=False):
+    """A residual stream: the sum and its norm. Reads two arrays, writes two."""
+
+    def fn(L, x, residual, *p):
+        if hasattr(L, f"add_{name}"):
+            return getattr(L, f"add_{name}")(x, residual, (n,), *p, eps=1e-5)
+        s = x + residual
+        return getattr(L.nn.functional, name)(s, (n,), *p, eps=1e-5), s
+
+    def inputs(s):
+        return [s.normal(r, n), s.normal(r, n)] + [s.normal(n) for _ in range(params)]
+
+    case(f"add_{name}", f"{r}x{n}", inputs=inputs, fn=fn, bytes=4 * 4 * r * n, quick=quick)
+
+
+after_add("layer_norm", 8192, 768, 2)
+after_add("rms_norm", 8192, 768, 1)
+
+
 def maps(label, shape, groups=None, quick=False):
     b, c = shape[:2]
     moved = 4

@@ -28,6 +28,14 @@ def rms_norm(x, shape, weight=None, eps=1e-5):
     return _affine(_normalise(x, axes, eps, centre=False), weight, None, shape)
 
 
+def add_layer_norm(x, residual, *args, **kwargs):
+    return layer_norm(x + residual, *args, **kwargs), x + residual
+
+
+def add_rms_norm(x, residual, *args, **kwargs):
+    return rms_norm(x + residual, *args, **kwargs), x + residual
+
+
 def _channels(x):
     return (1, -1) + (1,) * (x.ndim - 2)
 
@@ -131,6 +139,32 @@ case(
     lambda s: [Sample(x.args, {"eps": 1e-5}) for x in _row_samples(False)(s)],
     tol=NORM, batch=(0,),
     large=lambda s: Sample((s.normal(260, 500), (500,), s.normal(500)), {"eps": 1e-5}),
+)  # fmt: skip
+
+
+def _with_residual(samples):
+    """The samples with a second array beside the first."""
+    return lambda s: [
+        Sample((x.args[0], s.normal(*x.args[0].shape), *x.args[1:]), x.kwargs) for x in samples(s)
+    ]
+
+
+def _of_sum(scale):
+    return lambda x, residual, *args, **kw: scale(x + residual, *args, **kw)
+
+
+# 16-bit sums are rounded before they are normalised: tests/test_norm.py compares with the two calls.
+WIDE = ("float32", "float64")
+case(
+    "add_layer_norm", add_layer_norm, _with_residual(_row_samples(True)), tol=NORM,
+    scale=_of_sum(_conditioned("layer_norm", _rows_rstd)), batch=(0, 1), dtypes=WIDE,
+    large=lambda s: Sample((s.normal(260, 500), s.normal(260, 500), (500,), s.normal(500), s.normal(500))),
+)  # fmt: skip
+case(
+    "add_rms_norm", add_rms_norm,
+    _with_residual(lambda s: [Sample(x.args, {"eps": 1e-5}) for x in _row_samples(False)(s)]),
+    tol=NORM, batch=(0, 1), dtypes=WIDE,
+    large=lambda s: Sample((s.normal(260, 500), s.normal(260, 500), (500,), s.normal(500)), {"eps": 1e-5}),
 )  # fmt: skip
 
 _MAPS = [(4, 3), (33, 5), (4, 3, 6), (5, 2, 3, 3), (3, 4, 4, 4), (2, 3, 7, 7), (70, 2, 3, 3),

@@ -209,8 +209,10 @@ def decode_attention(b, kv, heads, group, d, targets) -> Row:
 
 def add_rms_norm(rows: int, cols: int) -> Row:
     def op(lib, x, y, w):
+        if lib is tercel:
+            return tercel.add_rms_norm(x, y, (cols,), w)
         s = x + y
-        return s, lib.nn.functional.rms_norm(s, (cols,), w)
+        return lib.nn.functional.rms_norm(s, (cols,), w), s
 
     return memory(
         f"add + rms_norm {rows}x{cols}", "bf16", (rows, cols), 4, op, ("1.5", "1.7"),

@@ -31,7 +31,37 @@ struct RowNorm {
   int64_t n, groups, inner;
   double eps;
   bool rms, cached;
+  const T* residual;
+  T* sum;
 };
+
+// sum[i] = x[i] + residual[i], and f(i, sum[i]), for the calling thread's share of the row.
+template <class T, class F>
+TERCEL_DEVICE void add_row(const T* x, const T* residual, T* sum, int64_t n, F f) {
+  constexpr int kPack = 16 / sizeof(T);
+  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  const auto add = [](T p, T q) {
+    return to_storage<T>(static_cast<Acc<T>>(to_float(p)) + static_cast<Acc<T>>(to_float(q)));
+  };
+  if (takes_packs(x, n) && takes_packs(residual, n) && takes_packs(sum, n)) {
+    for (int64_t i = thread; i < n / kPack; i += threads) {
+      const Pack<T, kPack> p = load_pack<kPack>(x + i * kPack);
+      const Pack<T, kPack> q = load_pack<kPack>(residual + i * kPack);
+      Pack<T, kPack> s;
+      TERCEL_UNROLL
+      for (int j = 0; j < kPack; ++j) {
+        s.v[j] = add(p.v[j], q.v[j]);
+        f(i * kPack + j, to_float(s.v[j]));
+      }
+      store_pack<kPack>(sum + i * kPack, s);
+    }
+  } else {
+    for (int64_t i = thread; i < n; i += threads) {
+      sum[i] = add(x[i], residual[i]);
+      f(i, to_float(sum[i]));
+    }
+  }
+}
 
 template <class T>
 __global__ void __launch_bounds__(512) row_norm_fwd(RowNorm<T> a) {
@@ -42,16 +72,22 @@ __global__ void __launch_bounds__(512) row_norm_fwd(RowNorm<T> a) {
   const int64_t r = blockIdx.x, n = a.n;
   const T* row = a.x + r * n;
   T* out = a.y + r * n;
-  const bool packs = takes_packs(row, n) && takes_packs(out, n);
   const A count = static_cast<A>(n);
   A sum = 0;
-  read_row(row, n, [&](int64_t i, A v) {
+  const auto take = [&](int64_t i, A v) {
     if (a.cached) cache[i] = v;
     sum += v;
-  });
+  };
+  if (a.residual) {
+    add_row(row, a.residual + r * n, a.sum + r * n, n, take);
+    row = a.sum + r * n;
+  } else {
+    read_row(row, n, take);
+  }
+  const bool packs = takes_packs(row, n) && takes_packs(out, n);
   A mean = 0;
   if (!a.rms) mean = block_reduce(sum, Sum(), A(0), shared) / count;
-  __syncthreads();
+  __syncthreads();  // the row is read again, by other threads
   A square = 0;
   const int threads = static_cast<int>(blockDim.x);
   if (a.cached) {
@@ -97,7 +133,9 @@ void fwd(const RowNormFwdArgs& a) {
                        a.inner,
                        a.eps,
                        a.rms,
-                       bytes != 0};
+                       bytes != 0,
+                       static_cast<const T*>(a.residual),
+                       static_cast<T*>(a.sum)};
     launch(row_norm_fwd<T>, static_cast<unsigned>(a.rows), row_threads(a.n), bytes, p);
   });
 }

@@ -28,6 +28,14 @@ Tensor layer_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& 
 // Zhang, Sennrich 2019. eps: default the machine epsilon of x's dtype.
 Tensor rms_norm(const Tensor& x, const Shape& normalized_shape, const Tensor& weight = {},
                 std::optional<double> eps = {});
+// {norm(s), s} with s = x + residual, rounded to their dtype: one pass over memory, the bits of the
+// two calls. x and residual have one shape and dtype.
+std::pair<Tensor, Tensor> add_layer_norm(const Tensor& x, const Tensor& residual,
+                                         const Shape& normalized_shape, const Tensor& weight = {},
+                                         const Tensor& bias = {}, double eps = 1e-5);
+std::pair<Tensor, Tensor> add_rms_norm(const Tensor& x, const Tensor& residual,
+                                       const Shape& normalized_shape, const Tensor& weight = {},
+                                       std::optional<double> eps = {});
 // Wu, He 2018. num_groups divides C.
 Tensor group_norm(const Tensor& x, int64_t num_groups, const Tensor& weight = {},
                   const Tensor& bias = {}, double eps = 1e-5);

@@ -24,7 +24,8 @@ inline int64_t row_norm_chunks(int64_t n, int64_t itemsize) {
 
 // y = (x - mean) * rstd * w + b per row; rms: mean = 0. A row holds channels_per_group channels of
 // `inner` elements; the parameters of its i-th element are w[(row % groups) * channels_per_group +
-// i / inner]. Layer norm: groups = inner = 1.
+// i / inner]. Layer norm: groups = inner = 1. With `residual`, x stands for sum = x + residual,
+// rounded to dtype, which is written on the way.
 struct RowNormFwdArgs {
   const void* x;
   const void* w;  // A[C] or null
@@ -38,6 +39,8 @@ struct RowNormFwdArgs {
   double eps;
   DType dtype;
   bool rms;
+  const void* residual = nullptr;
+  void* sum = nullptr;
 };
 
 // Layer norm / rms norm gradient:

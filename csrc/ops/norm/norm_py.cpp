@@ -41,6 +41,32 @@ eps: None = machine epsilon of the input's dtype.  Returns a tensor of input's s
 >>> tercel.rms_norm(tercel.ones(2, 4), (4,))                  # ones
 Zhang, Sennrich 2019, arXiv:1910.07467.)");
   b.function(
+      "add_layer_norm",
+      [](const Tensor& x, const Tensor& residual, const Dims& shape, const Optional& weight,
+         const Optional& bias, double eps) {
+        return add_layer_norm(x, residual, shape, tensor_or_undefined(weight),
+                              tensor_or_undefined(bias), eps);
+      },
+      py::arg("input"), py::arg("residual"), py::arg("normalized_shape"),
+      py::arg("weight") = py::none(), py::arg("bias") = py::none(), py::arg("eps") = 1e-5,
+      R"((layer_norm(s), s) with s = input + residual, in one pass over memory; the bits of the two calls.
+
+input, residual: [..., *normalized_shape], of one shape and dtype; the rest as layer_norm.
+The pattern of a residual stream: ``y, x = tercel.add_layer_norm(branch, x, (d,), w, b)``.
+Returns two tensors of input's shape and dtype.  ShapeError, DTypeError on mismatch.)");
+  b.function(
+      "add_rms_norm",
+      [](const Tensor& x, const Tensor& residual, const Dims& shape, const Optional& weight,
+         std::optional<double> eps) {
+        return add_rms_norm(x, residual, shape, tensor_or_undefined(weight), eps);
+      },
+      py::arg("input"), py::arg("residual"), py::arg("normalized_shape"),
+      py::arg("weight") = py::none(), py::arg("eps") = py::none(),
+      R"((rms_norm(s), s) with s = input + residual, in one pass over memory; the bits of the two calls.
+
+input, residual: [..., *normalized_shape], of one shape and dtype; the rest as rms_norm.
+Returns two tensors of input's shape and dtype.  ShapeError, DTypeError on mismatch.)");
+  b.function(
       "batch_norm",
       [](const Tensor& x, const Optional& mean, const Optional& var, const Optional& weight,
          const Optional& bias, bool training, double momentum, double eps) {

@@ -45,12 +45,29 @@ void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shi
   });
 }
 
+// What is normalised.
+template <class T>
+TERCEL_INLINE const T* source_of(const RowNormFwdArgs& a) {
+  return static_cast<const T*>(a.residual ? a.sum : a.x);
+}
+// The sums of n elements from `first` on, if there is a residual.
+template <class T>
+TERCEL_INLINE void add_residual(const RowNormFwdArgs& a, int64_t first, int64_t n) {
+  if (!a.residual) return;
+  using V = Vec<acc_t<T>>;
+  const T *x = static_cast<const T*>(a.x) + first, *r = static_cast<const T*>(a.residual) + first;
+  T* sum = static_cast<T*>(a.sum) + first;
+  for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
+    store<kFull>(load<kFull, V>(x + i, k) + load<kFull, V>(r + i, k), sum + i, k);
+  });
+}
+
 // Elements [begin, end) of row r; those `ahead` elements further are fetched.
 template <class T>
 void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, acc_t<T> mean,
                acc_t<T> rstd, int64_t ahead) {
   using A = acc_t<T>;
-  const T* x = static_cast<const T*>(a.x) + r * a.n;
+  const T* x = source_of<T>(a) + r * a.n;
   T* y = static_cast<T*>(a.y) + r * a.n;
   const int64_t first_channel = (r % a.groups) * (a.n / a.inner);
   const A* w = a.w ? static_cast<const A*>(a.w) + first_channel : nullptr;
@@ -99,7 +116,8 @@ template <class T, int kRows, bool kRms>
 TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r) {
   using A = acc_t<T>;
   Moments m[kRows];
-  rows_moments<kRows, !kRms>(static_cast<const T*>(a.x) + r * a.n, a.n, m);
+  add_residual<T>(a, r * a.n, kRows * a.n);
+  rows_moments<kRows, !kRms>(source_of<T>(a) + r * a.n, a.n, m);
   A rstd[kRows];
   for (int k = 0; k < kRows; ++k) rstd[k] = finish_row<A>(a, r + k, m[k].mean, m[k].m2);
   for (int k = 0; k < kRows; ++k)
@@ -109,7 +127,7 @@ TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r) {
 template <class T, bool kRms>
 void fwd(const RowNormFwdArgs& a) {
   using A = acc_t<T>;
-  const T* x = static_cast<const T*>(a.x);
+  const T* x = source_of<T>(a);
   const int64_t n = a.n, chunks = row_norm_chunks(n, sizeof(T));
   if (chunks == 1) {
     parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
@@ -126,6 +144,7 @@ void fwd(const RowNormFwdArgs& a) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t r = i / chunks, start = i % chunks * kRowChunk;
       const int64_t len = n - start < kRowChunk ? n - start : kRowChunk;
+      add_residual<T>(a, r * n + start, len);
       rows_moments<1, !kRms>(x + r * n + start, len, part + i);
     }
   });
