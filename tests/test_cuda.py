@@ -9,6 +9,7 @@ import gc
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,43 @@ assert x.pin_memory() is x
 tercel.cuda.empty_cache()
 """
     result = python(code, TERCEL_CUDA_LIBRARY="/nonexistent/libtercel_cuda.so")
+    assert result.returncode == 0, result.stderr
+
+
+def device_library() -> Path | None:
+    """The real device library, beside the extension module or in a build folder."""
+    folders = (
+        Path(tercel._core.__file__).parent,
+        Path(os.environ.get("TERCEL_BUILD_DIR", ROOT / "build")),
+    )
+    return next((f / NAME for f in folders if (f / NAME).exists()), None)
+
+
+NAME = "libtercel_cuda.so"
+
+
+@pytest.mark.skipif(device_library() is None, reason="built without CUDA")
+def test_the_device_library_needs_no_cuda_library():
+    out = subprocess.run(
+        ["readelf", "-d", str(device_library())], capture_output=True, text=True, check=True
+    ).stdout
+    needed = [line.split("[")[1].rstrip("]") for line in out.splitlines() if "(NEEDED)" in line]
+    assert needed and not [n for n in needed if "cu" in n or "nv" in n], needed
+
+
+@pytest.mark.skipif(device_library() is None, reason="built without CUDA")
+@pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="there is a driver")
+def test_the_device_library_loads_without_a_driver():
+    code = """
+import pytest, tercel
+assert not tercel.cuda.is_available() and tercel.cuda.device_count() == 0
+assert "driver" in tercel.cuda.unavailable_reason(), tercel.cuda.unavailable_reason()
+assert any("libtercel_cuda.so" in line for line in open("/proc/self/maps"))
+with pytest.raises(RuntimeError, match="driver"):
+    tercel.ones(2, device="cuda")
+assert tercel.ones(2).sum().item() == 2
+"""
+    result = python(code, TERCEL_CUDA_LIBRARY=str(device_library()))
     assert result.returncode == 0, result.stderr
 
 
@@ -241,6 +279,43 @@ def test_dlpack_and_array_interface():
     assert not host.is_cuda and tercel.equal(host, x.cpu())
 
 
+class Foreign:
+    """An array of another library, by its __cuda_array_interface__."""
+
+    def __init__(self, tensor, **changes):
+        self.tensor = tensor  # the memory
+        self.__cuda_array_interface__ = {**tensor.__cuda_array_interface__, **changes}
+
+
+@cuda_only
+def test_arrays_of_other_libraries_are_shared():
+    x = tercel.arange(24, dtype=tercel.float32).reshape(4, 6).cuda()
+    for view in (x, x.t(), x[1:, ::2], x[:0]):
+        y = tercel.as_tensor(Foreign(view))
+        assert y.is_cuda and y.tolist() == view.tolist() and y.dtype == view.dtype
+    shared = tercel.as_tensor(Foreign(x, strides=None, stream=None))
+    shared.add_(1)
+    assert x[0, :3].tolist() == [1, 2, 3]
+    copied = tercel.tensor(Foreign(x))
+    copied.zero_()
+    assert x.sum().item() == 24 * 25 / 2
+    s = tercel.cuda.Stream()
+    assert tercel.as_tensor(Foreign(x, stream=s.cuda_stream)).tolist() == x.tolist()
+    assert tercel.as_tensor(Foreign(tercel.ones(3, device="cuda:1"))).device.index == 1
+    host = tercel.ones(6)
+    for change, error in (
+        ({"stream": 0}, "ambiguous"),
+        ({"typestr": ">f4"}, "element type '>f4'"),
+        ({"strides": (3, 4)}, "multiples of the 4 bytes"),
+        ({"strides": (4,)}, "expected 2 strides"),
+        ({"mask": x}, "masked"),
+        ({"data": (host.data_ptr(), False)}, "not memory of a GPU"),
+        ({"data": (x.data_ptr() + 1, False)}, "not aligned"),
+    ):
+        with pytest.raises((ValueError, TypeError, NotImplementedError, RuntimeError), match=error):
+            tercel.as_tensor(Foreign(x, **change))
+
+
 @cuda_only
 def test_random_numbers_are_those_of_the_cpu():
     x = tercel.ones(1000)
@@ -339,6 +414,45 @@ def test_generation_in_batches_as_on_the_cpu():
         runs.append((tokens.tolist(), to_float64(logits)))
     assert runs[0][0] == runs[1][0]
     np.testing.assert_allclose(runs[1][1], runs[0][1], atol=1e-5)
+
+
+@cuda_only
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrised_layers_are_made_on_the_gpu(name):
+    layer = nn.Linear(4, 3, device="cuda")
+    if name == "orthogonal":
+        layer.weight.data = layer.weight.data.clone()
+    getattr(nn.utils.parametrizations, name)(layer)
+    layer(tercel.randn(2, 4, device="cuda")).sum().backward()
+    assert layer.bias.grad.is_cuda and layer.weight.is_cuda
+
+
+@cuda_only
+def test_mixed_precision_and_clipping_on_the_gpu():
+    model = nn.Linear(6, 5, device="cuda")
+    optimizer = tercel.optim.SGD(model.parameters(), lr=0.1)
+    scaler = tercel.amp.GradScaler("cuda", init_scale=64.0)
+    x, y = tercel.randn(4, 6).cuda(), tercel.tensor([0, 1, 2, 3]).cuda()
+    with tercel.autocast("cuda"):
+        logits = model(x)
+        loss = F.cross_entropy(logits, y)
+    assert logits.dtype == tercel.float16 and loss.dtype == tercel.float32
+    scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    for p in (2.0, 1.0, 3.0, float("inf"), 0.0):
+        grads = [q.grad.clone() for q in model.parameters()]
+        holders = [nn.Parameter(tercel.zeros_like(g)) for g in grads]
+        here = [nn.Parameter(tercel.zeros(*g.shape)) for g in grads]
+        for h, c, g in zip(holders, here, grads, strict=True):
+            h.grad, c.grad = g.clone(), g.cpu()
+        total = nn.utils.clip_grad_norm_(holders, 0.05, norm_type=p)
+        wanted = nn.utils.clip_grad_norm_(here, 0.05, norm_type=p)
+        assert total.is_cuda and total.item() == pytest.approx(wanted.item(), rel=1e-6)
+        for h, c in zip(holders, here, strict=True):
+            np.testing.assert_allclose(to_float64(h.grad.cpu()), to_float64(c.grad), rtol=1e-6)
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 64.0
 
 
 # ---- products and quantised weights ------------------------------------------------------------------------

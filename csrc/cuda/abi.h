@@ -62,6 +62,8 @@ typedef struct TercelCudaApi {
   int (*release)(void* p);
   int (*host_allocate)(void** out, size_t nbytes); /* page-locked */
   int (*host_release)(void* p);
+  /* *device: whose memory p is, -1: that of no device. */
+  int (*pointer_device)(const void* p, int* device);
   int (*copy)(void* dst, const void* src, size_t nbytes, int kind, void* stream);
 
   void (*set_stream)(void* stream); /* null: the default stream */

@@ -7,6 +7,9 @@
 #include "python/bind.h"
 
 namespace tercel {
+
+void bind_cuda_array_interface(Binder& b);  // array_interface_py.cpp
+
 namespace {
 
 void* handle(intptr_t value) { return reinterpret_cast<void*>(value); }
@@ -40,32 +43,6 @@ py::dict statistics(int device) {
   d["num_allocs"] = s.num_allocs;
   d["num_live"] = s.num_live;
   d["num_device_allocs"] = s.num_system;
-  return d;
-}
-
-const char* typestr(DType t) {
-  constexpr const char* kNames[kNumDTypes] = {"<f8", "<f4", "<f2", nullptr, nullptr, nullptr,
-                                              "|i1", "|u1", "<i2", "<i4",   "<i8",   "|b1"};
-  return kNames[static_cast<int>(t)];
-}
-
-py::dict array_interface(const Tensor& t) {
-  TERCEL_CHECK(t.device().is_cuda(), Runtime, "__cuda_array_interface__: the tensor is on ",
-               to_string(t.device()));
-  TERCEL_CHECK(!t.requires_grad(), Runtime,
-               "__cuda_array_interface__: the tensor requires grad; use detach() first");
-  TERCEL_CHECK(typestr(t.dtype()), DType, "__cuda_array_interface__: dtype ", dtype_name(t.dtype()),
-               " has no type string; use DLPack");
-  py::tuple strides(t.dim());
-  for (int i = 0; i < t.dim(); ++i) strides[static_cast<size_t>(i)] = t.stride(i) * t.itemsize();
-  void* stream = cuda::current_stream(t.device().index);
-  py::dict d;
-  d["shape"] = py::tuple(py::cast(t.shape()));
-  d["typestr"] = typestr(t.dtype());
-  d["data"] = py::make_tuple(t.numel() ? number(t.data(t.device())) : 0, t.storage()->readonly());
-  d["strides"] = strides;
-  d["version"] = 3;
-  d["stream"] = stream ? number(stream) : intptr_t{1};
   return d;
 }
 
@@ -154,8 +131,7 @@ void bind_cuda(Binder& b) {
   b.function("_cuda_num_launches", &cuda::num_launches);
   bind_streams(b);
   bind_graphs(b);
-  b.property("__cuda_array_interface__", array_interface,
-             "Version 3 of the interface; AttributeError-like RuntimeError for a CPU tensor.");
+  bind_cuda_array_interface(b);
   b.method(
       "record_stream",
       [](const Tensor& t, const py::object& stream) {

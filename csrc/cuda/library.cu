@@ -85,6 +85,18 @@ int host_allocate(void** out, size_t nbytes) {
   return e;
 }
 int host_release(void* p) { return cudaFreeHost(p); }
+int pointer_device(const void* p, int* device) {
+  cudaPointerAttributes attributes;
+  const cudaError_t e = cudaPointerGetAttributes(&attributes, p);
+  if (e != cudaSuccess) {
+    cudaGetLastError();
+    return e;
+  }
+  const bool here =
+      attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged;
+  *device = here ? attributes.device : -1;
+  return 0;
+}
 int copy(void* dst, const void* src, size_t nbytes, int, void* stream) {
   return cudaMemcpyAsync(dst, src, nbytes, cudaMemcpyDefault, stream_of(stream));
 }
@@ -193,6 +205,7 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
       .release = release,
       .host_allocate = host_allocate,
       .host_release = host_release,
+      .pointer_device = pointer_device,
       .copy = copy,
       .set_stream = set_stream,
       .stream_create = stream_create,

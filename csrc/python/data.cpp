@@ -1,6 +1,7 @@
 // Tensors from Python data: nested sequences, numbers, arrays (buffers.cpp).
 #include <cstring>
 
+#include "cuda/array_interface.h"
 #include "cuda/runtime.h"
 #include "ops/copy/copy.h"
 #include "ops/view/view.h"
@@ -169,7 +170,13 @@ Tensor tensor_from_data(PyObject* data, std::optional<DType> dtype, bool copy) {
     return copy || t.storage()->readonly() ? to_copy(t, dtype.value_or(t.dtype()))
                                            : to(t, dtype.value_or(t.dtype()));
   }
-  if (PyObject_HasAttrString(data, "__array__") && !PyType_Check(data)) {
+  const bool plain = PyList_CheckExact(data) || PyTuple_CheckExact(data) ||
+                     PyFloat_CheckExact(data) || PyLong_CheckExact(data);
+  if (!plain && PyObject_HasAttrString(data, "__cuda_array_interface__") && !PyType_Check(data)) {
+    const Tensor t = tensor_from_cuda_array(data);
+    return copy ? to_copy(t, dtype.value_or(t.dtype())) : to(t, dtype.value_or(t.dtype()));
+  }
+  if (!plain && PyObject_HasAttrString(data, "__array__") && !PyType_Check(data)) {
     pybind11::object array =
         pybind11::reinterpret_borrow<pybind11::object>(data).attr("__array__")();
     if (PyObject_CheckBuffer(array.ptr())) return tensor_from_data(array.ptr(), dtype, copy);

@@ -26,7 +26,12 @@ constexpr size_t kMemory = size_t{1} << 30;
 
 const TableEntry* g_tables = nullptr;
 std::mutex g_mutex;
-std::map<void*, size_t> g_blocks;
+struct Allocation {
+  size_t bytes;
+  int device;
+};
+std::map<void*, Allocation> g_blocks;
+thread_local int t_device = 0;
 size_t g_used = 0;
 std::string g_message;
 TercelCudaErrorSlot g_slot{};
@@ -56,7 +61,11 @@ const char* error_text(int code) {
   return "invalid argument";
 }
 bool is_device(int index) { return index >= 0 && index < static_cast<int>(capabilities().size()); }
-int set_device(int index) { return is_device(index) ? 0 : kInvalidValue; }
+int set_device(int index) {
+  if (!is_device(index)) return kInvalidValue;
+  t_device = index;
+  return 0;
+}
 int properties(int index, TercelCudaProperties* p) {
   if (!is_device(index)) return kInvalidValue;
   std::memset(p, 0, sizeof *p);
@@ -89,7 +98,7 @@ int allocate(void** out, size_t nbytes) {
   void* p = std::aligned_alloc(512, (nbytes + 511) / 512 * 512);
   if (!p) return kOutOfMemory;
   std::memset(p, 0xff, nbytes);
-  g_blocks[p] = nbytes;
+  g_blocks[p] = {nbytes, t_device};
   g_used += nbytes;
   *out = p;
   return 0;
@@ -98,9 +107,19 @@ int release(void* p) {
   const std::lock_guard lock(g_mutex);
   const auto it = g_blocks.find(p);
   if (it == g_blocks.end()) return kInvalidValue;
-  g_used -= it->second;
+  g_used -= it->second.bytes;
   g_blocks.erase(it);
   std::free(p);
+  return 0;
+}
+int pointer_device(const void* p, int* device) {
+  const std::lock_guard lock(g_mutex);
+  *device = -1;
+  auto it = g_blocks.upper_bound(const_cast<void*>(p));
+  if (it == g_blocks.begin()) return 0;
+  --it;
+  if (static_cast<const char*>(p) < static_cast<char*>(it->first) + it->second.bytes)
+    *device = it->second.device;
   return 0;
 }
 int host_allocate(void** out, size_t nbytes) {
@@ -279,6 +298,7 @@ extern "C" __attribute__((visibility("default"))) const TercelCudaApi* tercel_cu
       .release = release,
       .host_allocate = host_allocate,
       .host_release = host_release,
+      .pointer_device = pointer_device,
       .copy = copy,
       .set_stream = set_stream,
       .stream_create = stream_create,
