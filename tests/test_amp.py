@@ -232,3 +232,17 @@ def test_float32_matmul_precision_bounds_the_error(precision):
     assert worst < {"high": 2.0**-20, "medium": 2.0**-8}[precision]
     if tercel.get_isa() != "amx":
         assert tercel.equal(got, highest)
+
+
+def test_the_device_of_a_region():
+    a = tercel.randn(3, 4)
+    with tercel.autocast("cuda"):
+        assert (a @ a.t()).dtype == tercel.float16
+        with tercel.autocast("cpu", enabled=False):
+            assert (a @ a.t()).dtype == tercel.float32
+    with tercel.autocast("cuda", dtype=tercel.bfloat16):
+        assert (a @ a.t()).dtype == tercel.bfloat16
+    tercel.amp.GradScaler("cuda")
+    for f in (tercel.autocast, tercel.amp.GradScaler):
+        with pytest.raises(ValueError, match="'cpu' or 'cuda', got 'tpu'"):
+            f("tpu")

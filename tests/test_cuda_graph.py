@@ -242,7 +242,16 @@ WAITS = {
     "ctc_loss", "div_floor", "div_trunc", "embedding_bag max", "embedding_bag mean", "embedding_bag sum",
     "floor_divide_int", "fmod_int", "fractional_max_pool2d", "fractional_max_pool3d", "gaussian_nll_loss",
     "masked_scatter", "masked_select", "mode", "multilabel_margin_loss", "quantile", "remainder_int",
-    "repeat_interleave_counts", "unravel_index",
+    "nonzero_static", "repeat_interleave_counts", "special.multigammaln", "special.zeta", "unravel_index",
+}  # fmt: skip
+# LAPACK runs on the host.
+WAITS |= {
+    "cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "linalg.cholesky",
+    "linalg.cholesky upper", "linalg.cond", "linalg.det", "linalg.eigh", "linalg.eigvalsh", "linalg.inv",
+    "linalg.lstsq", "linalg.matrix_exp", "linalg.matrix_rank", "linalg.pinv", "linalg.pinv hermitian",
+    "linalg.qr", "linalg.qr complete", "linalg.slogdet", "linalg.solve", "linalg.solve_triangular",
+    "linalg.svd", "linalg.svd full", "linalg.svdvals", "logdet", "matrix_exp", "pinverse", "qr", "slogdet",
+    "svd",
 }  # fmt: skip
 CASES = load_all()
 

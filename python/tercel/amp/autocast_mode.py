@@ -19,13 +19,13 @@ _NARROW = (_core.bfloat16, _core.float16)
 
 
 def _device(device_type: str | None, op: str) -> None:
-    if device_type not in (None, "cpu"):
-        raise ValueError(f"{op}: device_type must be 'cpu', got {device_type!r}")
+    if device_type not in (None, "cpu", "cuda"):
+        raise ValueError(f"{op}: device_type must be 'cpu' or 'cuda', got {device_type!r}")
 
 
 def is_autocast_available(device_type: str) -> bool:
-    """True for 'cpu'."""
-    return device_type == "cpu"
+    """True for 'cpu', and for 'cuda' if there is a device."""
+    return device_type == "cpu" or (device_type == "cuda" and _core._cuda_device_count() > 0)
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
@@ -69,7 +69,8 @@ class autocast:
         loss = criterion(model(x), y)
     loss.backward()                       # outside: gradients arrive in the dtype of each parameter
 
-    device_type: 'cpu'. dtype: bfloat16 (default) or float16. enabled=False makes an inner region run in the
+    device_type: 'cpu' or 'cuda'; a region applies to the tensors of every device. dtype: bfloat16 or float16;
+    default bfloat16 for 'cpu', float16 for 'cuda'. enabled=False makes an inner region run in the
     given dtypes. cache_enabled: a float32 weight used several times in a region is cast once; in-place changes are
     noticed, and the outermost region drops the casts at its end.
     """
@@ -93,7 +94,8 @@ class autocast:
     def __enter__(self) -> autocast:
         state = _core._autocast_state()
         self._before.append(state)
-        dtype = self.fast_dtype if self.fast_dtype in _NARROW else state[1]
+        default = _core.float16 if self.device == "cuda" and self._enabled else state[1]
+        dtype = self.fast_dtype if self.fast_dtype in _NARROW else default
         _core._set_autocast(self._enabled, dtype, self._cache)
         return self
 

@@ -30,8 +30,8 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ):
-        if device != "cpu":
-            raise ValueError(f"GradScaler: device must be 'cpu', got {device!r}")
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"GradScaler: device must be 'cpu' or 'cuda', got {device!r}")
         if enabled and not growth_factor > 1.0:
             raise ValueError(f"GradScaler: growth_factor must be > 1, got {growth_factor}")
         if enabled and not 0.0 < backoff_factor < 1.0:

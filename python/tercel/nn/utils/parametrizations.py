@@ -68,8 +68,8 @@ class _SpectralNorm(Module):
         if weight.dim() > 1:
             matrix = self._matrix(weight).detach()
             h, w = matrix.shape
-            u = _core.empty(h, dtype=weight.dtype).normal_(0, 1)
-            v = _core.empty(w, dtype=weight.dtype).normal_(0, 1)
+            u = weight.new_empty(h).detach().normal_(0, 1)
+            v = weight.new_empty(w).detach().normal_(0, 1)
             self.register_buffer("_u", F.normalize(u, dim=0, eps=eps))
             self.register_buffer("_v", F.normalize(v, dim=0, eps=eps))
             self._iterate(matrix, 15)  # a start close to the singular vectors
@@ -130,7 +130,7 @@ def _matrix_exp(a: Tensor) -> Tensor:
     norm = a.detach().abs().sum(-1).max().item()
     squarings = max(0, math.ceil(math.log2(norm)) + 1) if norm > 0 and math.isfinite(norm) else 0
     x = a * 0.5**squarings
-    eye = _core.eye(a.shape[-1], dtype=a.dtype)
+    eye = _core.eye(a.shape[-1], dtype=a.dtype, device=a.device)
     result = eye
     for k in range(18, 0, -1):
         result = eye + (x @ result) * (1.0 / k)
@@ -151,7 +151,7 @@ class _Orthogonal(Module):
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
         n = max(weight.shape)
-        self.register_buffer("base", _core.eye(n, dtype=weight.dtype))
+        self.register_buffer("base", _core.eye(n, dtype=weight.dtype, device=weight.device))
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[0] < x.shape[1]:
@@ -159,17 +159,17 @@ class _Orthogonal(Module):
         n, k = x.shape
         lower = x.tril(-1)
         if k < n:
-            lower = _core.cat([lower, _core.zeros((n, n - k), dtype=x.dtype)], 1)
+            lower = _core.cat([lower, x.new_zeros((n, n - k))], 1)
         return (self.base @ _matrix_exp(lower - lower.t()))[:, :k]
 
     def right_inverse(self, value: Tensor) -> Tensor:
         tall = value.t() if value.shape[0] < value.shape[1] else value
         n, k = tall.shape
         with no_grad():
-            full = _core.empty((n, n), dtype=value.dtype).normal_(0, 1)
+            full = value.new_empty((n, n)).detach().normal_(0, 1)
             full[:, :k] = tall
             self.base.copy_(_orthonormal_columns(full))
-        return _core.zeros(tuple(value.shape), dtype=value.dtype)
+        return value.new_zeros(tuple(value.shape))
 
 
 def orthogonal(

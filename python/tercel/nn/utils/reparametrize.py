@@ -121,8 +121,8 @@ def spectral_norm(
     if weight is None:
         raise ValueError(f"spectral_norm: parameter '{name}' is None")
     h, w = fn.matrix(weight.detach()).shape
-    u = F.normalize(_core.empty(h, dtype=weight.dtype).normal_(0, 1), dim=0, eps=eps)
-    v = F.normalize(_core.empty(w, dtype=weight.dtype).normal_(0, 1), dim=0, eps=eps)
+    u = F.normalize(weight.new_empty(h).detach().normal_(0, 1), dim=0, eps=eps)
+    v = F.normalize(weight.new_empty(w).detach().normal_(0, 1), dim=0, eps=eps)
     delattr(module, name)
     module.register_parameter(name + "_orig", weight)
     setattr(module, name, weight.detach())  # an attribute, recomputed before each forward
