@@ -198,7 +198,9 @@ void bind_copy(Binder& b) {
       "Offset in the storage, in elements.");
   b.method(
       "data_ptr",
-      [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.numel() ? t.data(t.device()) : nullptr); },
+      [](const Tensor& t) {
+        return reinterpret_cast<uintptr_t>(t.numel() ? t.data(t.device()) : nullptr);
+      },
       "Address of the first element.");
   b.method(
       "_storage_id", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.storage().get()); },
