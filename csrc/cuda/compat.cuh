@@ -101,7 +101,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
                          cudaFuncAttributeMaxDynamicSharedMemorySize,
                          static_cast<int>(shared_bytes));
   }
-  kernel<<<grid, block, shared_bytes, current_stream()> > >(args...);
+  kernel<<<grid, block, shared_bytes, current_stream()>>>(args...);
 #endif
 }
 
@@ -134,8 +134,8 @@ class Workspace {
   void* data_ = nullptr;
 };
 
-// Of the current device: compute capability (80, 90) and number of multiprocessors. Emulated: as
-// the options say.
+// Of the current device: compute capability (80, 90) and number of multiprocessors. Emulated: as the
+// options say.
 struct DeviceTraits {
   int capability, multiprocessors;
 };

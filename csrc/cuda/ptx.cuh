@@ -35,16 +35,16 @@ TERCEL_DEVICE uint32_t shared_u32(const void* p) {
 #endif
 }
 
-// ---- asynchronous copies of 16 bytes; what is not read of the source becomes zeros
-// ------------------
+// ---- asynchronous copies of 16 bytes; what is not read of the source becomes zeros ------------------
 
 TERCEL_DEVICE void cp_async16(uint32_t dst, const void* src, int source_bytes) {
   TERCEL_ASM("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst), "l"(src),
-             "r"(source_bytes) : "memory");
+             "r"(source_bytes)
+             : "memory");
   TERCEL_EMU(emu::cp_async(dst, src, 16, source_bytes);)
 }
 TERCEL_DEVICE void cp_async_commit() {
-  TERCEL_ASM("cp.async.commit_group;" :: : "memory");
+  TERCEL_ASM("cp.async.commit_group;" ::: "memory");
   TERCEL_EMU(emu::cp_async_commit();)
 }
 template <int kPending>
@@ -53,57 +53,59 @@ TERCEL_DEVICE void cp_async_wait() {
   TERCEL_EMU(emu::cp_async_wait(kPending);)
 }
 
-// ---- 8x8 matrices of 16-bit elements
-// --------------------------------------------------------------------
+// ---- 8x8 matrices of 16-bit elements --------------------------------------------------------------------
 
 TERCEL_DEVICE void ldmatrix_x4(uint32_t (&r)[4], uint32_t address TERCEL_LINE) {
-  TERCEL_ASM("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]),
-             "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+  TERCEL_ASM("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+             : "r"(address)
+             : "memory");
   TERCEL_EMU(emu::ldmatrix(r, 4, false, address, line);)
 }
 TERCEL_DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t address TERCEL_LINE) {
-  TERCEL_ASM("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];" : "=r"(r[0]),
-             "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
+  TERCEL_ASM("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+             : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+             : "r"(address)
+             : "memory");
   TERCEL_EMU(emu::ldmatrix(r, 4, true, address, line);)
 }
 
-// ---- d += a b for one warp
-// ------------------------------------------------------------------------------
+// ---- d += a b for one warp ------------------------------------------------------------------------------
 
 TERCEL_DEVICE void mma_bf16(float (&d)[4], const uint32_t (&a)[4],
                             const uint32_t (&b)[2] TERCEL_LINE) {  // m16n8k16
   TERCEL_ASM(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};" : "+f"(d[0]),
-      "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-      "r"(b[1]));
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   TERCEL_EMU(emu::mma(emu::MmaKind::bf16, d, a, b, line);)
 }
 TERCEL_DEVICE void mma_f16(float (&d)[4], const uint32_t (&a)[4],
                            const uint32_t (&b)[2] TERCEL_LINE) {  // m16n8k16
   TERCEL_ASM(
       "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};" : "+f"(d[0]),
-      "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-      "r"(b[1]));
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   TERCEL_EMU(emu::mma(emu::MmaKind::f16, d, a, b, line);)
 }
 TERCEL_DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4],
                             const uint32_t (&b)[2] TERCEL_LINE) {  // m16n8k8
   TERCEL_ASM(
       "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};" : "+f"(d[0]),
-      "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-      "r"(b[1]));
+      "{%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   TERCEL_EMU(emu::mma(emu::MmaKind::tf32, d, a, b, line);)
 }
 TERCEL_DEVICE void mma_s8(int (&d)[4], const uint32_t (&a)[4],
                           const uint32_t (&b)[2] TERCEL_LINE) {  // m16n8k32
   TERCEL_ASM(
       "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
-      "{%0,%1,%2,%3};" : "+r"(d[0]),
-      "+r"(d[1]), "+r"(d[2]), "+r"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]),
-      "r"(b[1]));
+      "{%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   TERCEL_EMU(emu::mma(emu::MmaKind::s8, d, a, b, line);)
 }
 

@@ -12,9 +12,10 @@ namespace {
 
 constexpr int kThreads = 256;
 
-__global__ void __launch_bounds__(kThreads) range_kernel(RangeArgs a, int item_bytes) {
+// exact: int64 arithmetic and dtype; narrow: a float of 8 or 16 bits.
+__global__ void __launch_bounds__(kThreads)
+    range_kernel(RangeArgs a, int item_bytes, bool exact, bool narrow) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * kThreads;
-  const bool exact = a.integer && is_int(a.dtype), narrow = is_float(a.dtype) && item_bytes <= 2;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < a.n; i += step) {
     void* p = static_cast<char*>(a.out) + i * item_bytes;
     if (exact) {
@@ -32,7 +33,9 @@ __global__ void __launch_bounds__(kThreads) range_kernel(RangeArgs a, int item_b
 
 void range(const RangeArgs& a) {
   if (a.n == 0) return;
-  launch(range_kernel, grid_for(a.n, kThreads), kThreads, 0, a, item_of(a.dtype));
+  const int item_bytes = item_of(a.dtype);
+  launch(range_kernel, grid_for(a.n, kThreads), kThreads, 0, a, item_bytes,
+         a.integer && is_int(a.dtype), is_float(a.dtype) && item_bytes <= 2);
 }
 
 }  // namespace
