@@ -8,7 +8,7 @@
 #include "ops/conv/conv_shape.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
-#include "ops/pool/pool_args.h"
+#include "ops/pool/pool_plan.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -16,149 +16,6 @@ namespace tercel {
 namespace {
 
 const char* op_name(const char* const (&names)[3], int dims) { return names[dims - 1]; }
-
-// Owns the tables that PoolWindows points to.
-struct PoolPlan {
-  int dims = 0;
-  std::vector<int64_t> start[3], count[3], divisor[3];
-  PoolWindows windows{};
-  double divisor_override = 0;
-  Shape in_shape, out_shape;
-
-  void finish() {
-    for (int d = 0; d < 3; ++d) {
-      windows.start[d] = start[d].data();
-      windows.count[d] = count[d].data();
-      windows.divisor[d] = divisor[d].data();
-    }
-  }
-  // The windows with tables where `device` reads them; `tables` keeps a copy alive.
-  PoolWindows windows_on(Device device, Tensor* tables) const {
-    PoolWindows w = windows;
-    if (device.is_cpu()) return w;
-    std::vector<int64_t> all;
-    for (int d = 0; d < 3; ++d) {
-      for (const auto* list : {&start[d], &count[d], &divisor[d]}) {
-        all.insert(all.end(), list->begin(), list->end());
-        // Maximum pooling has no divisors.
-        all.resize(all.size() + start[d].size() - list->size(), 1);
-      }
-    }
-    Tensor host = empty({static_cast<int64_t>(all.size())}, DType::i64);
-    std::copy(all.begin(), all.end(), host.data_as<int64_t>());
-    *tables = device_constant(host, device);
-    const int64_t* p = tables->data_as<int64_t>(device);
-    for (int d = 0; d < 3; ++d) {
-      for (const int64_t** slot : {&w.start[d], &w.count[d], &w.divisor[d]}) {
-        *slot = p;
-        p += start[d].size();
-      }
-    }
-    return w;
-  }
-  int64_t planes() const {
-    int64_t n = 1;
-    for (int d = 0; d < in_shape.size() - dims; ++d) n *= in_shape[d];
-    return n;
-  }
-  int64_t in_size() const { return windows.in[0] * windows.in[1] * windows.in[2]; }
-  int64_t out_size() const { return windows.out[0] * windows.out[1] * windows.out[2]; }
-};
-using PlanRef = std::shared_ptr<const PoolPlan>;
-
-void check_input(const char* op, int dims, const Tensor& x) {
-  if (!(dtype_bit(x.dtype()) & kWideFloatMask)) fail_dtype(op, "input", x.dtype(), kWideFloatMask);
-  TERCEL_CHECK(x.dim() == dims + 1 || x.dim() == dims + 2, Shape, op, ": input must have ",
-               dims + 2, " dimensions (or ", dims + 1, " without batch), got shape ", x.shape());
-}
-
-std::shared_ptr<PoolPlan> empty_plan(int dims, const Tensor& x) {
-  auto plan = std::make_shared<PoolPlan>();
-  plan->dims = dims;
-  plan->in_shape = x.shape();
-  plan->out_shape = x.shape();
-  for (int d = 0; d < 3 - dims; ++d) {
-    plan->windows.in[d] = plan->windows.out[d] = plan->windows.step[d] = 1;
-    plan->start[d] = {0};
-    plan->count[d] = plan->divisor[d] = {1};
-  }
-  return plan;
-}
-
-PlanRef regular_plan(const char* op, int dims, const Tensor& x, const Dims& kernel_size,
-                     const Dims& stride_arg, const Dims& padding, const Dims& dilation_arg,
-                     bool ceil_mode, bool count_include_pad) {
-  check_input(op, dims, x);
-  const Dims kernel = spatial_dims(kernel_size, dims, 1, op, "kernel_size");
-  const Dims stride = stride_arg.empty() ? kernel : spatial_dims(stride_arg, dims, 1, op, "stride");
-  const Dims pad = spatial_dims(padding, dims, 0, op, "padding");
-  const Dims dilation = spatial_dims(dilation_arg, dims, 1, op, "dilation");
-  auto plan = empty_plan(dims, x);
-  for (int i = 0; i < dims; ++i) {
-    const int d = 3 - dims + i;
-    const int64_t in = x.size(x.dim() - dims + i);
-    TERCEL_CHECK(in > 0, Shape, op, ": spatial sizes of input must be at least 1, got ", x.shape());
-    const int64_t out =
-        pool_output_size(in, kernel[i], stride[i], pad[i], dilation[i], ceil_mode, op);
-    plan->out_shape[x.dim() - dims + i] = out;
-    plan->windows.in[d] = in;
-    plan->windows.out[d] = out;
-    plan->windows.step[d] = dilation[i];
-  }
-  checked_numel(plan->out_shape, op);
-  empty(plan->out_shape, x.dtype());  // too large a result fails before tables of its size are made
-  for (int i = 0; i < dims; ++i) {
-    const int d = 3 - dims + i;
-    const int64_t in = plan->windows.in[d];
-    for (int64_t o = 0; o < plan->windows.out[d]; ++o) {
-      const int64_t begin = o * stride[i] - pad[i];
-      const int64_t padded_end = std::min(begin + kernel[i], in + pad[i]);
-      const int64_t skipped = begin < 0 ? (-begin + dilation[i] - 1) / dilation[i] : 0;
-      const int64_t first = begin + skipped * dilation[i];
-      const int64_t fit = first < in ? (in - 1 - first) / dilation[i] + 1 : 0;
-      const int64_t count = std::max<int64_t>(0, std::min(kernel[i] - skipped, fit));
-      plan->start[d].push_back(std::clamp<int64_t>(first, 0, in - 1));
-      plan->count[d].push_back(count);
-      plan->divisor[d].push_back(count_include_pad ? padded_end - begin : count);
-    }
-  }
-  plan->windows.regular = true;
-  plan->windows.kernel = kernel[dims - 1];
-  plan->windows.stride = stride[dims - 1];
-  plan->windows.pad = pad[dims - 1];
-  plan->finish();
-  return plan;
-}
-
-PlanRef adaptive_plan(const char* op, int dims, const Tensor& x, const Dims& output_size) {
-  check_input(op, dims, x);
-  const Dims size = spatial_dims(output_size, dims, -1, op, "output_size");
-  auto plan = empty_plan(dims, x);
-  for (int i = 0; i < dims; ++i) {
-    const int d = 3 - dims + i;
-    const int64_t in = x.size(x.dim() - dims + i);
-    const int64_t out = size[i] == -1 ? in : size[i];
-    TERCEL_CHECK(in > 0, Shape, op, ": spatial sizes of input must be at least 1, got ", x.shape());
-    checked_mul(in, out + 1, op);
-    plan->out_shape[x.dim() - dims + i] = out;
-    plan->windows.in[d] = in;
-    plan->windows.out[d] = out;
-    plan->windows.step[d] = 1;
-  }
-  checked_numel(plan->out_shape, op);
-  empty(plan->out_shape, x.dtype());
-  for (int d = 3 - dims; d < 3; ++d) {
-    const int64_t in = plan->windows.in[d], out = plan->windows.out[d];
-    for (int64_t o = 0; o < out; ++o) {
-      const int64_t begin = o * in / out, end = ((o + 1) * in + out - 1) / out;
-      plan->start[d].push_back(begin);
-      plan->count[d].push_back(end - begin);
-      plan->divisor[d].push_back(end - begin);
-    }
-  }
-  plan->finish();
-  return plan;
-}
 
 // ---- kernel calls without history
 // ------------------------------------------------------------------
@@ -273,9 +130,9 @@ Tensor pool_gather(const Tensor& src, const Tensor& indices, int dims) {
 // ---------------------------------------------------------------------------------------
 
 struct MaxPoolNode final : Node {
-  PlanRef plan;
+  PoolPlanRef plan;
   Saved indices;
-  explicit MaxPoolNode(PlanRef p) : plan(std::move(p)) {}
+  explicit MaxPoolNode(PoolPlanRef p) : plan(std::move(p)) {}
   const char* name() const override { return "MaxPoolBackward"; }
   TensorList backward(const TensorList& g) override {
     return {pool_scatter(g[0], indices.get(*this), plan->in_shape, plan->dims, false)};
@@ -286,7 +143,8 @@ struct MaxPoolNode final : Node {
   }
 };
 
-std::pair<Tensor, Tensor> maximum_over(const Tensor& x, const PlanRef& plan, bool want_indices) {
+std::pair<Tensor, Tensor> maximum_over(const Tensor& x, const PoolPlanRef& plan,
+                                       bool want_indices) {
   const bool with_grad = grad_needed(x);
   Tensor indices;
   const DType index_dtype = want_indices || plan->in_size() > INT32_MAX ? DType::i64 : DType::i32;
@@ -311,29 +169,29 @@ constexpr const char* kLp[3] = {"lp_pool1d", "lp_pool2d", "lp_pool3d"};
 // ---- average: linear, so forward and gradient are each other's backward
 // ----------------------------
 
-Tensor average_grad(const Tensor& dy, const PlanRef& plan);
+Tensor average_grad(const Tensor& dy, const PoolPlanRef& plan);
 
 struct AvgPoolNode final : Node {
-  PlanRef plan;
-  explicit AvgPoolNode(PlanRef p) : plan(std::move(p)) {}
+  PoolPlanRef plan;
+  explicit AvgPoolNode(PoolPlanRef p) : plan(std::move(p)) {}
   const char* name() const override { return "AvgPoolBackward"; }
   TensorList backward(const TensorList& g) override { return {average_grad(g[0], plan)}; }
 };
 
-Tensor average_over(const Tensor& x, const PlanRef& plan) {
+Tensor average_over(const Tensor& x, const PoolPlanRef& plan) {
   Tensor y = run_pool(x, *plan, true, nullptr, DType::i64);
   if (grad_needed(x)) set_history(y, make_node<AvgPoolNode>({&x}, plan));
   return y;
 }
 
 struct AvgPoolGradNode final : Node {
-  PlanRef plan;
-  explicit AvgPoolGradNode(PlanRef p) : plan(std::move(p)) {}
+  PoolPlanRef plan;
+  explicit AvgPoolGradNode(PoolPlanRef p) : plan(std::move(p)) {}
   const char* name() const override { return "AvgPoolGradBackward"; }
   TensorList backward(const TensorList& g) override { return {average_over(g[0], plan)}; }
 };
 
-Tensor average_grad(const Tensor& dy, const PlanRef& plan) {
+Tensor average_grad(const Tensor& dy, const PoolPlanRef& plan) {
   Tensor dx = run_average_grad(dy, *plan);
   if (grad_needed(dy)) set_history(dx, make_node<AvgPoolGradNode>({&dy}, plan));
   return dx;
@@ -343,16 +201,16 @@ Tensor average_grad(const Tensor& dy, const PlanRef& plan) {
 
 Tensor max_pool(int dims, const Tensor& x, const Dims& kernel_size, const Dims& stride,
                 const Dims& padding, const Dims& dilation, bool ceil_mode) {
-  const PlanRef plan = regular_plan(op_name(kMax, dims), dims, x, kernel_size, stride, padding,
-                                    dilation, ceil_mode, true);
+  const PoolPlanRef plan = regular_pool_plan(op_name(kMax, dims), dims, x, kernel_size, stride,
+                                             padding, dilation, ceil_mode, true);
   return maximum_over(x, plan, false).first;
 }
 
 std::pair<Tensor, Tensor> max_pool_with_indices(int dims, const Tensor& x, const Dims& kernel_size,
                                                 const Dims& stride, const Dims& padding,
                                                 const Dims& dilation, bool ceil_mode) {
-  const PlanRef plan = regular_plan(op_name(kMax, dims), dims, x, kernel_size, stride, padding,
-                                    dilation, ceil_mode, true);
+  const PoolPlanRef plan = regular_pool_plan(op_name(kMax, dims), dims, x, kernel_size, stride,
+                                             padding, dilation, ceil_mode, true);
   return maximum_over(x, plan, true);
 }
 
@@ -362,8 +220,8 @@ Tensor avg_pool(int dims, const Tensor& x, const Dims& kernel_size, const Dims& 
   const char* op = op_name(kAvg, dims);
   TERCEL_CHECK(!divisor_override || *divisor_override != 0, Value, op,
                ": divisor_override must not be 0");
-  PlanRef plan =
-      regular_plan(op, dims, x, kernel_size, stride, padding, {1}, ceil_mode, count_include_pad);
+  PoolPlanRef plan = regular_pool_plan(op, dims, x, kernel_size, stride, padding, {1}, ceil_mode,
+                                       count_include_pad);
   if (divisor_override) {
     auto changed = std::make_shared<PoolPlan>(*plan);
     changed->divisor_override = static_cast<double>(*divisor_override);
@@ -374,17 +232,19 @@ Tensor avg_pool(int dims, const Tensor& x, const Dims& kernel_size, const Dims& 
 }
 
 Tensor adaptive_avg_pool(int dims, const Tensor& x, const Dims& output_size) {
-  return average_over(x, adaptive_plan(op_name(kAdaptiveAvg, dims), dims, x, output_size));
+  return average_over(x, adaptive_pool_plan(op_name(kAdaptiveAvg, dims), dims, x, output_size));
 }
 
 Tensor adaptive_max_pool(int dims, const Tensor& x, const Dims& output_size) {
-  return maximum_over(x, adaptive_plan(op_name(kAdaptiveMax, dims), dims, x, output_size), false)
+  return maximum_over(x, adaptive_pool_plan(op_name(kAdaptiveMax, dims), dims, x, output_size),
+                      false)
       .first;
 }
 
 std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int dims, const Tensor& x,
                                                          const Dims& output_size) {
-  return maximum_over(x, adaptive_plan(op_name(kAdaptiveMax, dims), dims, x, output_size), true);
+  return maximum_over(x, adaptive_pool_plan(op_name(kAdaptiveMax, dims), dims, x, output_size),
+                      true);
 }
 
 Tensor lp_pool(int dims, const Tensor& x, double norm_type, const Dims& kernel_size,
@@ -394,7 +254,7 @@ Tensor lp_pool(int dims, const Tensor& x, double norm_type, const Dims& kernel_s
   const Dims kernel = spatial_dims(kernel_size, dims, 1, op, "kernel_size");
   double elements = 1;
   for (int64_t k : kernel) elements *= static_cast<double>(k);
-  check_input(op, dims, x);
+  check_pool_input(op, dims, x);
   const Tensor mean =
       avg_pool(dims, pow(x, wrap_number(norm_type)), kernel, stride, {0}, ceil_mode);
   return pow(mul(mean, wrap_number(elements)), wrap_number(1.0 / norm_type));
@@ -404,7 +264,7 @@ Tensor max_unpool(int dims, const Tensor& x, const Tensor& indices, const Dims& 
                   const Dims& stride_arg, const Dims& padding,
                   const std::optional<Dims>& output_size) {
   const char* op = op_name(kUnpool, dims);
-  check_input(op, dims, x);
+  check_pool_input(op, dims, x);
   TERCEL_CHECK(indices.dtype() == DType::i64, DType, op, ": indices must be int64, got ",
                dtype_name(indices.dtype()));
   TERCEL_CHECK(indices.shape() == x.shape(), Shape, op, ": indices must have the shape of input, ",

@@ -8,6 +8,7 @@
 #include "core/launch.h"
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/quant/quant_geometry.h"
 #include "ops/quant/quant_kernels.h"
 #include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
@@ -23,18 +24,13 @@ std::string format_names() {
   return text;
 }
 
-// The tensor as dense [rows, cols], and for each row its first scale.
-struct Geometry {
-  int64_t rows = 1, cols = 1, run = 1;
-  Shape scales;  // expected shape
-  std::vector<int64_t> base;
-};
+}  // namespace
 
-Geometry geometry(const char* op, const Shape& shape, const Dims& block_in) {
+QuantGeometry geometry_of(const char* op, const Shape& shape, const Dims& block_in) {
   Dims block = block_in;
   TERCEL_CHECK(block.size() == shape.size(), Shape, op, ": block_size must have ", shape.size(),
                " entries, one per dim of input ", shape, ", got ", block.size());
-  Geometry g;
+  QuantGeometry g;
   const int rank = shape.size();
   for (int d = 0; d < rank; ++d) {
     if (block[d] == -1) block[d] = std::max<int64_t>(shape[d], 1);
@@ -65,6 +61,8 @@ Geometry geometry(const char* op, const Shape& shape, const Dims& block_in) {
   return g;
 }
 
+namespace {
+
 struct Params {
   Tensor scale, zero, base;
   QScales view{};
@@ -79,7 +77,7 @@ Tensor base_on(Device dev, const std::vector<int64_t>& base) {
 }
 
 // `dev`: where the kernel runs; scales and zero points are there.
-Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale,
+Params params(const char* op, const QuantGeometry& g, Device dev, const Tensor& scale,
               const Tensor& zero, bool integer) {
   Params p;
   const auto fits = [&](const Tensor& t) {
@@ -113,14 +111,16 @@ Params params(const char* op, const Geometry& g, Device dev, const Tensor& scale
   return p;
 }
 
-Tensor kernel_input(const char* op, const Tensor& x) {
+}  // namespace
+
+Tensor quant_input(const char* op, const Tensor& x) {
   if (!(dtype_bit(x.dtype()) & kInputs)) fail_dtype(op, x.dtype(), kInputs);
   const Tensor plain = x.detach();
   return contiguous(x.dtype() == DType::f64 ? to(plain, DType::f32) : plain);
 }
 
-QRange range_of(const char* op, QFormat f, const std::optional<double>& lo,
-                const std::optional<double>& hi, bool narrow) {
+QRange quant_range_of(const char* op, QFormat f, const std::optional<double>& lo,
+                      const std::optional<double>& hi, bool narrow) {
   const QFormatInfo& i = info(f);
   QRange r{narrow && i.qmin < 0 ? -i.qmax : i.qmin, i.qmax};
   TERCEL_CHECK(i.integer || (!lo && !hi), Value, op,
@@ -132,6 +132,8 @@ QRange range_of(const char* op, QFormat f, const std::optional<double>& lo,
                " and ", r.qmax);
   return r;
 }
+
+namespace {
 
 struct FakeQuantNode final : Node {
   Tensor mask;
@@ -185,8 +187,8 @@ Tensor e8m0_to_float(const Tensor& codes) {
 Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, const Tensor& zero,
                        QFormat format, const QuantizeOptions& o) {
   const char* op = "quantize_affine";
-  const Tensor xd = kernel_input(op, x);
-  const Geometry g = geometry(op, x.shape(), block);
+  const Tensor xd = quant_input(op, x);
+  const QuantGeometry g = geometry_of(op, x.shape(), block);
   const Device dev = x.device();
   const Params p = params(op, g, dev, scale, zero, info(format).integer);
   TERCEL_CHECK(x.dim() > 0 || info(format).bits == 8, Shape, op,
@@ -195,7 +197,7 @@ Tensor quantize_affine(const Tensor& x, const Dims& block, const Tensor& scale, 
   if (info(format).bits == 4) shape[shape.size() - 1] = code_bytes(format, g.cols);
   const Tensor q = empty(shape, info(format).storage, dev);
   QuantizeArgs a{};
-  a.range = range_of(op, format, o.quant_min, o.quant_max, false);
+  a.range = quant_range_of(op, format, o.quant_min, o.quant_max, false);
   if (q.numel() == 0) return q;
   a.x = xd.data(dev);
   a.dtype = xd.dtype();
@@ -230,7 +232,7 @@ Tensor dequantize_affine(const Tensor& codes, const Dims& block, const Tensor& s
                  2 * bytes, " elements, got ", n);
     shape[shape.size() - 1] = n;
   }
-  const Geometry g = geometry(op, shape, block);
+  const QuantGeometry g = geometry_of(op, shape, block);
   const Device dev = codes.device();
   const Params p = params(op, g, dev, scale, zero, f.integer);
   const DType work = dtype == DType::f64 ? DType::f32 : dtype;
@@ -272,119 +274,10 @@ Tensor along_axis(const char* op, const char* name, const Tensor& vector, const 
                               : empty(shape, vector.dtype(), vector.device());
 }
 
-std::pair<Tensor, Tensor> choose_qparams_affine(const Tensor& x, const Dims& block, QFormat format,
-                                                const ChooseOptions& o) {
-  const char* op = "choose_qparams_affine";
-  const Tensor xd = to(kernel_input(op, x), DType::f32);
-  const Geometry g = geometry(op, x.shape(), block);
-  const QFormatInfo& f = info(format);
-  TERCEL_CHECK(o.symmetric || f.integer, Value, op,
-               ": an asymmetric range needs an integer format, got ", f.name);
-  TERCEL_CHECK(!o.symmetric || f.qmin < 0, Value, op,
-               ": a symmetric range needs a signed format, got ", f.name);
-  TERCEL_CHECK(!o.power_of_two || (!f.integer && format != QFormat::nf4), Value, op,
-               ": power-of-two scales are for float8_e4m3fn, float8_e5m2 and float4_e2m1, got ",
-               f.name);
-  TERCEL_CHECK(o.percentile > 50 && o.percentile <= 100, Value, op,
-               ": percentile must be in (50, 100], got ", o.percentile);
-  const QRange range = range_of(op, format, o.quant_min, o.quant_max, o.symmetric);
-  TERCEL_CHECK(!o.symmetric || range.qmax > 0, Value, op,
-               ": quant_max must be positive for a symmetric range");
-  const int64_t blocks = numel_of(g.scales);
-  const Device dev = x.device();
-  Tensor scale = empty(g.scales, o.power_of_two ? DType::u8 : DType::f32);  // chosen on the host
-  Tensor zero = o.symmetric ? Tensor() : empty(g.scales, DType::i32);
-  const auto chosen = [&]() -> std::pair<Tensor, Tensor> {
-    return {to_device(scale, dev), zero.defined() ? to_device(zero, dev) : zero};
-  };
-  if (blocks == 0) return chosen();
-
-  // Blocks as rows. Sizes that do not divide are filled up with zeros, which no range minds.
-  Shape split, padded;
-  Dims order, amounts;
-  const int rank = x.dim();
-  bool pad_needed = false;
-  for (int d = 0; d < rank; ++d) {
-    const int64_t b = block[d] == -1 ? std::max<int64_t>(x.size(d), 1)
-                                     : std::min<int64_t>(block[d], std::max<int64_t>(x.size(d), 1));
-    split.push_back(g.scales[d]);
-    split.push_back(b);
-    padded.push_back(g.scales[d] * b);
-    pad_needed = pad_needed || padded[d] != x.size(d);
-  }
-  TERCEL_CHECK(rank <= kMaxDims / 2, Shape, op, ": input may have at most ", kMaxDims / 2,
-               " dims, got ", rank);
-  Tensor rows = xd;
-  if (pad_needed) {
-    rows = zeros(padded, DType::f32, dev);
-    Tensor part = rows;
-    for (int d = 0; d < rank; ++d) part = narrow(part, d, 0, x.size(d));
-    strided_copy(part, xd);
-  }
-  for (int d = 0; d < rank; ++d) order.push_back(2 * d);
-  for (int d = 0; d < rank; ++d) order.push_back(2 * d + 1);
-  if (rank > 0) rows = contiguous(permute(reshape(rows, split), order));
-  const int64_t cols = rows.numel() / blocks;
-
-  Tensor lo, hi;
-  if (o.method == ScaleSearch::percentile) {
-    rows = to_device(rows, Device{});
-    lo = empty({blocks}, DType::f32);
-    hi = empty({blocks}, DType::f32);
-    float *l = lo.data_as<float>(), *h = hi.data_as<float>();
-    std::vector<float> v;
-    for (int64_t r = 0; r < blocks; ++r) {
-      v.clear();
-      const float* src = rows.data_as<float>() + r * cols;
-      for (int64_t i = 0; i < cols; ++i) {
-        if (std::isfinite(src[i])) v.push_back(o.symmetric ? std::fabs(src[i]) : src[i]);
-      }
-      const auto at = [&](double part) -> float {  // linear interpolation, as numpy.percentile
-        if (v.empty()) return 0.0f;
-        const double p = part / 100.0 * static_cast<double>(v.size() - 1);
-        const auto k = static_cast<int64_t>(std::floor(p));
-        std::nth_element(v.begin(), v.begin() + k, v.end());
-        const float a = v[static_cast<size_t>(k)];
-        if (k + 1 >= static_cast<int64_t>(v.size())) return a;
-        const float b = *std::min_element(v.begin() + k + 1, v.end());
-        return static_cast<float>(a + (static_cast<double>(b) - a) * (p - static_cast<double>(k)));
-      };
-      h[r] = std::max(0.0f, at(o.percentile));
-      l[r] = o.symmetric ? 0.0f : std::min(0.0f, at(100.0 - o.percentile));
-    }
-  } else {
-    lo = empty({blocks}, DType::f32, dev);
-    hi = empty({blocks}, DType::f32, dev);
-    const float* v = rows.data_as<float>(dev);
-    float *l = lo.data_as<float>(dev), *h = hi.data_as<float>(dev);
-    launch(quant_kernels(dev).range, RangeArgs{v, blocks, cols, l, h}, rows.numel() / 8, dev);
-    if (o.method == ScaleSearch::mse && !o.power_of_two) {
-      constexpr int kSteps = 80;
-      launch(quant_kernels(dev).mse,
-             MseArgs{v, blocks, cols, format, range, o.symmetric, kSteps, l, h},
-             rows.numel() * kSteps, dev);
-    }
-    lo = to_device(lo, Device{});
-    hi = to_device(hi, Device{});
-  }
-  const float *l = lo.data_as<float>(), *h = hi.data_as<float>();
-  for (int64_t r = 0; r < blocks; ++r) {
-    if (o.power_of_two) {
-      const float s = mx_scale(std::max(-l[r], h[r]), f.emax);
-      scale.data_as<uint8_t>()[r] = static_cast<uint8_t>(detail::float_bits(s) >> 23);
-      continue;
-    }
-    const QParams p = params_from_range(l[r], h[r], range, o.symmetric);
-    scale.data_as<float>()[r] = p.scale;
-    if (zero.defined()) zero.data_as<int32_t>()[r] = static_cast<int32_t>(p.zero);
-  }
-  return chosen();
-}
-
 Tensor fake_quantize_affine(const char* op, const Tensor& x, const Dims& block, const Tensor& scale,
                             const Tensor& zero, double quant_min, double quant_max) {
-  const Tensor xd = kernel_input(op, x);
-  const Geometry g = geometry(op, x.shape(), block);
+  const Tensor xd = quant_input(op, x);
+  const QuantGeometry g = geometry_of(op, x.shape(), block);
   const Device dev = x.device();
   const Params p = params(op, g, dev, scale, zero, true);
   TERCEL_CHECK(
