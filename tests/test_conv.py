@@ -231,3 +231,14 @@ def test_large_padding_far_from_the_data():
     assert y.shape == (1, 1, 1, 1) and y[0, 0, 0, 0] == 1
     y = tercel.conv2d(x, w, None, 10**6, 10**6, 10**6).numpy()
     assert y.shape == (1, 1, 1, 1) and y[0, 0, 0, 0] == 1
+
+
+def test_strides_near_the_largest_integer():
+    """One output, at the first window (an overflow in the rounding of sizes put it anywhere)."""
+    x, w = tensor(np.arange(36.0).reshape(1, 1, 6, 6)), tensor(np.ones((1, 1, 3, 3)))
+    first = tercel.conv2d(x, w)[..., :1, :1]
+    for stride in (2**62, 2**63 - 1):
+        for padding in (0, 1):
+            got = tercel.conv2d(x, w, None, stride, padding)
+            wanted = first if padding == 0 else tercel.conv2d(x, w, None, 1, 1)[..., :1, :1]
+            assert got.tolist() == wanted.tolist()

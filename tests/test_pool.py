@@ -163,3 +163,14 @@ def test_bad_arguments(name):
         (ValueError, TypeError, RuntimeError, OverflowError, MemoryError, IndexError), match="pool"
     ):
         BAD[name]()
+
+
+def test_sizes_near_the_largest_integer():
+    for f in (tercel.adaptive_avg_pool1d, tercel.adaptive_max_pool1d):
+        for size in (2**62, 2**63 - 1):
+            with pytest.raises((OverflowError, MemoryError)):
+                f(ones(1, 2, 3), size)
+    # Without images there are no windows, however many there would be of each.
+    assert tercel.adaptive_avg_pool1d(ones(0, 1, 1), 2**61).shape == (0, 1, 2**61)
+    assert tercel.max_pool1d(ones(0, 1, 2**61), 1).shape == (0, 1, 2**61)
+    assert tercel.avg_pool2d(ones(0, 1, 4, 4), 2).shape == (0, 1, 2, 2)

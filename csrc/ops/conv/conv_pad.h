@@ -16,7 +16,7 @@ namespace {
 TERCEL_INLINE int64_t first_at_least(int64_t bound, int64_t stride, int64_t first, int64_t residue,
                                      int64_t limit) {
   const int64_t a = bound - residue;
-  const int64_t q = a > 0 ? (a + stride - 1) / stride : -((-a) / stride);
+  const int64_t q = a > 0 ? (a - 1) / stride + 1 : -((-a) / stride);
   const int64_t j = q - first;
   return j < 0 ? 0 : j > limit ? limit : j;
 }

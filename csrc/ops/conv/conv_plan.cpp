@@ -84,7 +84,8 @@ ConvPlan build(const DimPlan* dims, const int64_t* source, int64_t channels,
     if (d == 2) {
       // the zeros that end a row can be the zeros that begin the next one
       const int64_t lowest = *std::min_element(dim.residues.begin(), dim.residues.end());
-      const int64_t valid_end = (source[d] - lowest + dim.stride - 1) / dim.stride;
+      const int64_t room = source[d] - lowest;  // rounded up to whole strides, of any size
+      const int64_t valid_end = room > 0 ? (room - 1) / dim.stride + 1 : 0;
       const int64_t shared = std::min(-low, high - valid_end);
       if (shared > 0) plan.pad.size[d] = std::max(count, high - low - shared);
     }

@@ -75,6 +75,7 @@ PoolPlanRef regular_pool_plan(const char* op, int dims, const Tensor& x, const D
     plan->windows.step[d] = dilation[i];
   }
   checked_numel(plan->out_shape, op);
+  if (plan->planes() == 0) return plan;  // nothing will read the tables, which could be huge
   empty(plan->out_shape, x.dtype());  // too large a result fails before tables of its size are made
   for (int i = 0; i < dims; ++i) {
     const int d = 3 - dims + i;
@@ -82,7 +83,7 @@ PoolPlanRef regular_pool_plan(const char* op, int dims, const Tensor& x, const D
     for (int64_t o = 0; o < plan->windows.out[d]; ++o) {
       const int64_t begin = o * stride[i] - pad[i];
       const int64_t padded_end = std::min(begin + kernel[i], in + pad[i]);
-      const int64_t skipped = begin < 0 ? (-begin + dilation[i] - 1) / dilation[i] : 0;
+      const int64_t skipped = begin < 0 ? (-begin - 1) / dilation[i] + 1 : 0;
       const int64_t first = begin + skipped * dilation[i];
       const int64_t fit = first < in ? (in - 1 - first) / dilation[i] + 1 : 0;
       const int64_t count = std::max<int64_t>(0, std::min(kernel[i] - skipped, fit));
@@ -108,13 +109,14 @@ PoolPlanRef adaptive_pool_plan(const char* op, int dims, const Tensor& x, const 
     const int64_t in = x.size(x.dim() - dims + i);
     const int64_t out = size[i] == -1 ? in : size[i];
     TERCEL_CHECK(in > 0, Shape, op, ": spatial sizes of input must be at least 1, got ", x.shape());
-    checked_mul(in, out + 1, op);
+    checked_mul(in, checked_add(out, 1, op), op);
     plan->out_shape[x.dim() - dims + i] = out;
     plan->windows.in[d] = in;
     plan->windows.out[d] = out;
     plan->windows.step[d] = 1;
   }
   checked_numel(plan->out_shape, op);
+  if (plan->planes() == 0) return plan;
   empty(plan->out_shape, x.dtype());
   for (int d = 3 - dims; d < 3; ++d) {
     const int64_t in = plan->windows.in[d], out = plan->windows.out[d];
