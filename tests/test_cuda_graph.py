@@ -202,6 +202,18 @@ def test_graphs_that_share_memory():
     assert z.tolist() == [10] * 1000
 
 
+def test_a_graph_belongs_to_the_device_it_was_made_on():
+    with cuda.device(1):
+        g = cuda.CUDAGraph()
+        x = tercel.ones(3, device="cuda:1")
+    with cuda.graph(g):
+        y = x * 2
+    assert cuda.current_device() == 0 and y.device.index == 1
+    x.fill_(5)
+    g.replay()
+    assert y.tolist() == [10] * 3
+
+
 def test_other_streams_join_a_capture():
     side, x = cuda.Stream(), tercel.ones(100, device="cuda")
 

@@ -335,7 +335,8 @@ class CUDAGraph:
 
     def __init__(self):
         _core._cuda_require("cuda.CUDAGraph")
-        self._graph = _core._cuda_graph_create(_core._cuda_current_device())
+        self._device = _core._cuda_current_device()
+        self._graph = _core._cuda_graph_create(self._device)
         self._scope = None
 
     def __del__(self):
@@ -347,7 +348,7 @@ class CUDAGraph:
         return _core._cuda_graph_stream(self._graph)
 
     def capture_begin(self, pool: int | None = None, capture_error_mode: str = "global") -> None:
-        """Starts recording what the calling thread queues on the current device. Raises RuntimeError if a capture is
+        """Starts recording what the calling thread queues on the graph's device. Raises RuntimeError if a capture is
         under way. capture_error_mode is accepted as PyTorch's: what other threads do is never refused."""
         if capture_error_mode not in ("global", "thread_local", "relaxed"):
             raise ValueError(
@@ -355,7 +356,7 @@ class CUDAGraph:
                 f"got {capture_error_mode!r}"
             )
         _core._cuda_graph_begin(self._graph, pool or 0)
-        self._scope = stream(Stream(_handle=self.pool()))
+        self._scope = stream(Stream(self._device, _handle=self.pool()))
         self._scope.__enter__()
 
     def capture_end(self) -> None:

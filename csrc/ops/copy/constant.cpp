@@ -18,11 +18,35 @@ struct Entry {
   std::string contents;  // of the table, with its dtype
   Tensor table;
 };
-struct Cache {
-  std::mutex mutex;
-  std::list<Entry> entries;  // used last comes first
-  std::map<std::string_view, std::list<Entry>::iterator> by_contents;
-  int64_t bytes = 0;
+class Cache {
+ public:
+  // The table, or an undefined tensor.
+  Tensor find(const std::string& contents) {
+    std::lock_guard lock(mutex_);
+    const auto found = by_contents_.find(contents);
+    if (found == by_contents_.end()) return {};
+    entries_.splice(entries_.begin(), entries_, found->second);
+    return entries_.front().table;
+  }
+  void add(std::string contents, const Tensor& table) {
+    std::lock_guard lock(mutex_);
+    if (by_contents_.count(contents)) return;  // another thread was faster
+    entries_.push_front({std::move(contents), table});
+    by_contents_.emplace(entries_.front().contents, entries_.begin());
+    bytes_ += table.numel() * table.itemsize();
+    while (bytes_ > kTotal) {
+      const Entry& last = entries_.back();
+      bytes_ -= last.table.numel() * last.table.itemsize();
+      by_contents_.erase(last.contents);
+      entries_.pop_back();
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::list<Entry> entries_;  // used last comes first
+  std::map<std::string_view, std::list<Entry>::iterator> by_contents_;
+  int64_t bytes_ = 0;
 };
 
 Cache& cache_of(int device) {
@@ -45,22 +69,11 @@ Tensor device_constant(const Tensor& host, Device device) {
     return to_device(host, device);
   Cache& cache = cache_of(device.index);
   std::string contents = contents_of(host);
-  std::lock_guard lock(cache.mutex);
-  const auto found = cache.by_contents.find(contents);
-  if (found != cache.by_contents.end()) {
-    cache.entries.splice(cache.entries.begin(), cache.entries, found->second);
-  } else {
-    cache.entries.push_front({std::move(contents), to_device(host, device)});
-    cache.by_contents.emplace(cache.entries.front().contents, cache.entries.begin());
-    cache.bytes += bytes;
-    while (cache.bytes > kTotal) {
-      const Entry& last = cache.entries.back();
-      cache.bytes -= last.table.numel() * last.table.itemsize();
-      cache.by_contents.erase(last.contents);
-      cache.entries.pop_back();
-    }
+  Tensor table = cache.find(contents);
+  if (!table.defined()) {
+    table = to_device(host, device);  // without the lock: it waits, and lets Python run meanwhile
+    cache.add(std::move(contents), table);
   }
-  const Tensor& table = cache.entries.front().table;
   cuda::record_stream(*table.storage(), cuda::current_stream(device.index));
   cuda::keep_for_graph(table.storage(), device.index);
   return table;

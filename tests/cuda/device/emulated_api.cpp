@@ -135,6 +135,7 @@ int host_release(void* p) {
 
 struct Capture {
   emu::Recording recording;
+  uint64_t number;
   bool valid = true;
 };
 std::map<void*, Capture*> g_capturing;  // by stream; several streams may have joined one capture
@@ -143,6 +144,18 @@ Capture* capture_of(void* stream) {
   const std::lock_guard lock(g_mutex);
   const auto it = g_capturing.find(stream);
   return it == g_capturing.end() ? nullptr : it->second;
+}
+uint64_t capture_number(void* stream) {
+  const Capture* c = capture_of(stream);
+  return c ? c->number : 0;
+}
+// The capture of that number, if it is still under way.
+Capture* capture_numbered(uint64_t number) {
+  const std::lock_guard lock(g_mutex);
+  for (auto& [stream, c] : g_capturing) {
+    if (c->number == number) return c;
+  }
+  return nullptr;
 }
 int refused(Capture* c) {
   if (!c) return 0;
@@ -174,8 +187,9 @@ int copy(void* dst, const void* src, size_t nbytes, int, void* stream) {
 int capture_begin(void* stream) {
   if (!stream || capture_of(stream)) return kCaptureUnsupported;
   {
+    static uint64_t count = 0;
     const std::lock_guard lock(g_mutex);
-    g_capturing[stream] = new Capture;
+    g_capturing[stream] = new Capture{{}, ++count};
   }
   set_stream(t_stream);
   return 0;
@@ -213,7 +227,7 @@ int graph_destroy(void* graph) {
 
 struct Event {
   std::chrono::steady_clock::time_point time;
-  Capture* capture = nullptr;  // it was recorded in
+  uint64_t capture = 0;  // number of the one it was recorded in
 };
 int stream_create(void** out, int) {
   *out = new char;
@@ -230,7 +244,7 @@ int stream_query(void* s, int* done) {
   return refused(capture_of(s));
 }
 int stream_wait_event(void* s, void* e) {  // a stream that waits for a capture joins it
-  Capture* c = static_cast<Event*>(e)->capture;
+  Capture* c = capture_numbered(static_cast<Event*>(e)->capture);
   if (!c) return 0;
   const std::lock_guard lock(g_mutex);
   g_capturing[s] = c;
@@ -245,14 +259,16 @@ int event_destroy(void* e) {
   return 0;
 }
 int event_record(void* e, void* s) {
-  *static_cast<Event*>(e) = {std::chrono::steady_clock::now(), capture_of(s)};
+  *static_cast<Event*>(e) = {std::chrono::steady_clock::now(), capture_number(s)};
   return 0;
 }
 int event_query(void* e, int* done) {
   *done = 1;
-  return refused(static_cast<Event*>(e)->capture);
+  return refused(capture_numbered(static_cast<Event*>(e)->capture));
 }
-int event_synchronize(void* e) { return refused(static_cast<Event*>(e)->capture); }
+int event_synchronize(void* e) {
+  return refused(capture_numbered(static_cast<Event*>(e)->capture));
+}
 int event_elapsed(float* ms, void* a, void* b) {
   *ms = std::chrono::duration<float, std::milli>(static_cast<Event*>(b)->time -
                                                  static_cast<Event*>(a)->time)
