@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "ops/copy/copy.h"
 #include "python/bind.h"
+#include "python/default_device.h"
 #include "python/errors.h"
 
 namespace tercel {
@@ -121,7 +122,15 @@ void bind_core(Binder& b) {
              "Dtype of float results made from Python numbers and integers.");
   b.function("set_default_dtype", &set_default_dtype, py::arg("d"),
              "Sets the default float dtype.");
-  b.function("_zeros", [](const Dims& shape, DType dtype) { return zeros(shape, dtype); });
+  b.function("get_default_device", &default_device,
+             "Device on which factory functions make tensors; cpu at the start.");
+  b.function(
+      "set_default_device",
+      [](std::optional<Device> device) { set_default_device(device.value_or(Device{})); },
+      py::arg("device"),
+      "Sets the device on which factory functions (zeros, tensor, arange, randn, nn layers, ...) "
+      "make tensors when\nno device= is given, in this thread; None: cpu. "
+      "`with tercel.device(...)` does so for a block.");
 
   py::class_<GeneratorHandle>(b.module(), "Generator",
                               "Philox4x32-10 random number generator: Generator(device='cpu').")

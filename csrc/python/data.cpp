@@ -7,6 +7,7 @@
 #include "ops/view/view.h"
 #include "python/bind.h"
 #include "python/buffers.h"
+#include "python/default_device.h"
 #include "python/tensor_type.h"
 
 namespace tercel {
@@ -194,7 +195,11 @@ void bind_data(Binder& b) {
          bool requires_grad, bool pin) {
         Tensor t = tensor_from_data(data.ptr(), dtype, true);
         if (pin) t = pin_memory(t);
-        if (device) t = to_device(t, *device);
+        if (device) {
+          t = to_device(t, *device);
+        } else if (!pin && !is_tensor_object(data.ptr()) && t.device().is_cpu()) {
+          t = to_device(t, default_device());
+        }
         if (requires_grad) t.set_requires_grad(true);
         return t;
       },
@@ -210,7 +215,9 @@ Example: tercel.tensor([[1, 2], [3, 4]], dtype=tercel.float32))");
       "as_tensor",
       [](const py::object& data, std::optional<DType> dtype, std::optional<Device> device) {
         const Tensor t = tensor_from_data(data.ptr(), dtype, false);
-        return device ? to_device(t, *device) : t;
+        if (device) return to_device(t, *device);
+        const bool placed = is_tensor_object(data.ptr()) || !t.device().is_cpu();
+        return placed ? t : to_device(t, default_device());
       },
       py::arg("data"), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       "Tensor from `data`, sharing memory where possible (tensors and writable arrays of the "
@@ -218,14 +225,15 @@ Example: tercel.tensor([[1, 2], [3, 4]], dtype=tercel.float32))");
   b.method(
       "new_tensor",
       [](const Tensor& self, const py::object& data, std::optional<DType> dtype,
-         std::optional<Device>, bool requires_grad, bool) {
+         std::optional<Device> device, bool requires_grad, bool) {
         Tensor t = tensor_from_data(data.ptr(), dtype ? *dtype : self.dtype(), true);
+        t = to_device(t, device.value_or(self.device()));
         if (requires_grad) t.set_requires_grad(true);
         return t;
       },
       py::arg("data"), py::kw_only(), py::arg("dtype") = py::none(), py::arg("device") = py::none(),
       py::arg("requires_grad") = false, py::arg("pin_memory") = false,
-      "tensor(data) with this tensor's dtype by default.");
+      "tensor(data) with this tensor's dtype and device by default.");
   b.function(
       "_from_buffer",
       [](const py::object& array) { return from_buffer_object(array.ptr(), "from_numpy"); },

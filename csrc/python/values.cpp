@@ -1,8 +1,12 @@
 // Small immutable Python types: dtype, device, Size; and conversion of Python numbers and size
 // lists.
 #include "python/values.h"
+
+#include <vector>
+
 #include "core/random.h"
 #include "python/caster.h"
+#include "python/default_device.h"
 #include "python/errors.h"
 
 namespace tercel {
@@ -127,8 +131,30 @@ PyGetSetDef device_getset[] = {
     {"type", device_type_of, nullptr, "'cpu' or 'cuda'.", nullptr},
     {"index", device_index, nullptr, "Ordinal of the device, None for the CPU.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};
-PyMethodDef device_methods[] = {{"__reduce__", device_reduce, METH_NOARGS, nullptr},
-                                {nullptr, nullptr, 0, nullptr}};
+
+thread_local Device t_default_device;
+thread_local std::vector<Device> t_outer_devices;  // of the `with` blocks around this point
+
+PyObject* device_enter(PyObject* self, PyObject*) {
+  t_outer_devices.push_back(t_default_device);
+  t_default_device = value_of<Device>(self);
+  Py_INCREF(self);
+  return self;
+}
+PyObject* device_exit(PyObject*, PyObject*) {
+  if (t_outer_devices.empty()) {
+    PyErr_SetString(PyExc_RuntimeError, "device: __exit__ without __enter__ in this thread");
+    return nullptr;
+  }
+  t_default_device = t_outer_devices.back();
+  t_outer_devices.pop_back();
+  Py_RETURN_NONE;
+}
+PyMethodDef device_methods[] = {
+    {"__reduce__", device_reduce, METH_NOARGS, nullptr},
+    {"__enter__", device_enter, METH_NOARGS, "Factory functions make tensors here meanwhile."},
+    {"__exit__", device_exit, METH_VARARGS, "Back to the default device of before."},
+    {nullptr, nullptr, 0, nullptr}};
 PyType_Slot device_slots[] = {
     {Py_tp_repr, reinterpret_cast<void*>(device_repr)},
     {Py_tp_str, reinterpret_cast<void*>(device_str)},
@@ -137,7 +163,9 @@ PyType_Slot device_slots[] = {
     {Py_tp_new, reinterpret_cast<void*>(device_new)},
     {Py_tp_getset, device_getset},
     {Py_tp_methods, device_methods},
-    {Py_tp_doc, const_cast<char*>("device(type, index=None): where a tensor lives.")},
+    {Py_tp_doc,
+     const_cast<char*>("device(type, index=None): where a tensor lives. `with device(...)`: "
+                       "where factory functions make tensors meanwhile.")},
     {0, nullptr}};
 PyType_Spec device_spec = {"tercel.device", sizeof(Holder<Device>), 0, Py_TPFLAGS_DEFAULT,
                            device_slots};
@@ -223,6 +251,9 @@ bool device_from_object(PyObject* object, Device* out) {
   *out = parse_device(s);
   return true;
 }
+
+Device default_device() { return t_default_device; }
+void set_default_device(Device device) { t_default_device = device; }
 
 PyObject* size_object(const Dims& d) {
   PyObject* o = g_size_type->tp_alloc(g_size_type, d.size());

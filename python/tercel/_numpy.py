@@ -81,6 +81,10 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
         raise ValueError(f"asarray: copy=False, but converting to {dtype} needs a copy")
     if copy and result is tensor:
         result = tensor.clone()
+    if device is None and not isinstance(obj, _core.Tensor) and not result.is_cuda:
+        device = _core.get_default_device()
+    if device is not None:
+        result = result.to(device)
     return result.requires_grad_() if requires_grad else result
 
 

@@ -75,8 +75,8 @@ void def_window(Binder& b, const char* name, Make make, const char* doc) {
                    const py::object& layout, std::optional<Device> device, bool pin_memory,
                    bool requires_grad) {
         check_layout(layout, pin_memory, name);
-        return with_requires_grad(placed(make(window_length, periodic, dtype), device),
-                                  requires_grad);
+        return with_requires_grad(
+            placed(make(window_length, periodic, dtype), device_for(device, {})), requires_grad);
       },
       py::arg("window_length"), py::arg("periodic") = true, py::kw_only(),
       py::arg("dtype") = py::none(), py::arg("layout") = py::none(), py::arg("device") = py::none(),
@@ -140,7 +140,8 @@ void bind_ranges(Binder& b) {
         check_layout(layout, pin_memory, "logspace");
         if (!dtype && out && out->defined()) dtype = out->dtype();
         return with_requires_grad(
-            placed(into_out(logspace(start, end, steps, base, dtype), out, "logspace"), device),
+            placed(into_out(logspace(start, end, steps, base, dtype), out, "logspace"),
+                   device_for(device, out)),
             requires_grad);
       },
       py::arg("start"), py::arg("end"), py::arg("steps"), py::arg("base") = 10.0, py::kw_only(),
@@ -196,7 +197,7 @@ void bind_windows(Binder& b) {
         check_layout(layout, pin_memory, "hamming_window");
         return with_requires_grad(placed(cosine_window(window_length, periodic, alpha, beta, 0.0,
                                                        dtype, "hamming_window"),
-                                         device),
+                                         device_for(device, {})),
                                   requires_grad);
       },
       py::arg("window_length"), py::arg("periodic") = true, py::arg("alpha") = 0.54,
@@ -295,7 +296,7 @@ void bind_creation(Binder& b) {
                      "empty_strided: size and stride must have one length, got ", size, " and ",
                      stride);
         return with_requires_grad(
-            empty_strided(size, stride, dtype.value_or(default_dtype()), device.value_or(Device{})),
+            empty_strided(size, stride, dtype.value_or(default_dtype()), device_for(device, {})),
             requires_grad);
       },
       py::arg("size"), py::arg("stride"), py::kw_only(), py::arg("dtype") = py::none(),

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "ops/copy/copy.h"
+#include "python/default_device.h"
 #include "python/out.h"
 
 namespace tercel {
@@ -29,13 +30,13 @@ inline void check_layout(const py::object& layout, bool pin_memory, const char* 
                ": pin_memory=True is not provided here; call pin_memory() on the result");
 }
 
-// Where a factory makes its result: device=, or that of out=, or the CPU.
+// Where a factory makes its result: device=, or that of out=, or the default device.
 inline Device device_for(const std::optional<Device>& device, const std::optional<Tensor>& out) {
   if (device) return *device;
-  return out && out->defined() ? out->device() : Device{};
+  return out && out->defined() ? out->device() : default_device();
 }
 
-// Result of a factory that computes on the CPU, where device= asks for it.
+// Result of a function that follows its argument's device, or computes on the CPU, on another one.
 inline Tensor placed(const Tensor& t, const std::optional<Device>& device) {
   return device ? to_device(t, *device) : t;
 }

@@ -172,8 +172,10 @@ void bind_triangles(Binder& b) {
     b.function(
         name,
         [make](int64_t row, int64_t col, int64_t offset, std::optional<DType> dtype,
-               std::optional<Device>,
-               const py::object&) { return make(row, col, offset, dtype.value_or(DType::i64)); },
+               std::optional<Device> device, const py::object&) {
+          return to_device(make(row, col, offset, dtype.value_or(DType::i64)),
+                           device.value_or(default_device()));
+        },
         py::arg("row"), py::arg("col"), py::arg("offset") = 0, py::kw_only(),
         py::arg("dtype") = py::none(), py::arg("device") = py::none(),
         py::arg("layout") = py::none(), doc);
