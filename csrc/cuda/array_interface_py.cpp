@@ -8,8 +8,6 @@
 namespace tercel {
 namespace {
 
-intptr_t number(void* p) { return reinterpret_cast<intptr_t>(p); }
-
 constexpr const char* kTypes[kNumDTypes] = {"<f8", "<f4", "<f2", nullptr, nullptr, nullptr,
                                             "|i1", "|u1", "<i2", "<i4",   "<i8",   "|b1"};
 const char* typestr(DType t) { return kTypes[static_cast<int>(t)]; }
@@ -27,10 +25,11 @@ py::dict array_interface(const Tensor& t) {
   py::dict d;
   d["shape"] = py::tuple(py::cast(t.shape()));
   d["typestr"] = typestr(t.dtype());
-  d["data"] = py::make_tuple(t.numel() ? number(t.data(t.device())) : 0, t.storage()->readonly());
+  d["data"] = py::make_tuple(t.numel() ? reinterpret_cast<intptr_t>(t.data(t.device())) : 0,
+                             t.storage()->readonly());
   d["strides"] = strides;
   d["version"] = 3;
-  d["stream"] = stream ? number(stream) : intptr_t{1};
+  d["stream"] = stream ? reinterpret_cast<intptr_t>(stream) : intptr_t{1};
   return d;
 }
 

@@ -14,24 +14,11 @@ using namespace norm_detail;
 
 namespace {
 
-struct BatchNormNode final : Node {
-  Saved x, w;
-  Tensor mean, rstd;  // A[C]
+struct BatchNormNode final : NormNode {
   Shape x_shape;
-  double eps = 0;
   bool training = false;
-  DType w_dtype = DType::f32, b_dtype = DType::f32;
 
   const char* name() const override { return "BatchNormBackward"; }
-  void release_saved() override {
-    x.reset();
-    w.reset();
-    mean.reset();
-    rstd.reset();
-  }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
-    return {{"input", x.peek()}, {"weight", w.peek()}, {"mean", mean}, {"rstd", rstd}};
-  }
 
   TensorList backward(const TensorList& g) override {
     TensorList out(3);

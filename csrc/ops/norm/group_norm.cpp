@@ -16,24 +16,11 @@ using namespace norm_detail;
 
 namespace {
 
-struct GroupNormNode final : Node {
-  Saved x, w;
-  Tensor mean, rstd;
+struct GroupNormNode final : NormNode {
   Shape x_shape;
   int64_t groups = 1;
-  double eps = 0;
-  DType w_dtype = DType::f32, b_dtype = DType::f32;
 
   const char* name() const override { return "GroupNormBackward"; }
-  void release_saved() override {
-    x.reset();
-    w.reset();
-    mean.reset();
-    rstd.reset();
-  }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
-    return {{"input", x.peek()}, {"weight", w.peek()}, {"mean", mean}, {"rstd", rstd}};
-  }
 
   TensorList backward(const TensorList& g) override {
     TensorList out(3);

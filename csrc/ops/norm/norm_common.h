@@ -44,6 +44,24 @@ inline void check_parameter(const char* op, const char* name, const Tensor& p, c
                is_half(x_dtype) ? " or float32" : "", ", got ", dtype_name(p.dtype()));
 }
 
+// What the backward nodes of the family keep.
+struct NormNode : Node {
+  Saved x, w;
+  Tensor mean, rstd;  // one per row, or per channel
+  double eps = 0;
+  DType w_dtype = DType::f32, b_dtype = DType::f32;
+
+  void release_saved() override {
+    x.reset();
+    w.reset();
+    mean.reset();
+    rstd.reset();
+  }
+  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
+    return {{"input", x.peek()}, {"weight", w.peek()}, {"mean", mean}, {"rstd", rstd}};
+  }
+};
+
 struct NormGrads {
   Tensor dx, dw, db;
 };

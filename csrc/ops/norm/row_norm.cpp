@@ -30,24 +30,11 @@ double machine_epsilon(DType t) {
 // ---- layer_norm and rms_norm
 // -----------------------------------------------------------------------
 
-struct RowNormNode final : Node {
-  Saved x, w;
-  Tensor mean, rstd;
+struct RowNormNode final : NormNode {
   Shape normalized;
-  double eps = 0;
   bool rms = false;
-  DType w_dtype = DType::f32, b_dtype = DType::f32;
 
   const char* name() const override { return rms ? "RmsNormBackward" : "LayerNormBackward"; }
-  void release_saved() override {
-    x.reset();
-    w.reset();
-    mean.reset();
-    rstd.reset();
-  }
-  std::vector<std::pair<const char*, Tensor>> saved_tensors() const override {
-    return {{"input", x.peek()}, {"weight", w.peek()}, {"mean", mean}, {"rstd", rstd}};
-  }
 
   TensorList backward(const TensorList& g) override {
     TensorList out(3);
