@@ -279,6 +279,22 @@ def test_dlpack_and_array_interface():
     assert not host.is_cuda and tercel.equal(host, x.cpu())
 
 
+@cuda_only
+def test_streams_of_dlpack():
+    """The consumer's stream waits for ours: 1 and None are the default one, -1 asks for no waiting."""
+    x, s = tercel.ones(5, device="cuda"), tercel.cuda.Stream()
+    with tercel.cuda.stream(s):
+        y = x * 2
+        for stream in (None, 1, -1, s.cuda_stream):
+            assert tercel.from_dlpack(y.__dlpack__(stream=stream)).tolist() == [2] * 5
+        assert y.__cuda_array_interface__["stream"] == s.cuda_stream
+    assert x.__cuda_array_interface__["stream"] == 1
+    with pytest.raises(ValueError, match="stream 0 is ambiguous"):
+        x.__dlpack__(stream=0)
+    with pytest.raises(BufferError, match="exported there or to the CPU"):
+        x.__dlpack__(dl_device=(2, 1))
+
+
 class Foreign:
     """An array of another library, by its __cuda_array_interface__."""
 
