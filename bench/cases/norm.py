@@ -70,8 +70,7 @@ def maps(label, shape, groups=None, quick=False):
         bytes=8 * moved,
         grad=True,
         quick=quick,
-        check=False,
-    )  # dx of a constant gradient is zero up to rounding
+    )
     case(
         "batch_norm", f"{label} eval", bytes=2 * moved,
         inputs=lambda s: [s.normal(*shape), s.normal(c), s.uniform(c, low=0.5, high=2.0), s.normal(c), s.normal(c)],
