@@ -37,7 +37,8 @@ struct Run {
   OperandPlan plan[kMaxOperands];  // 0 is the output
   bool by_row;                     // chunks end at row ends
   bool stream;                     // output bypasses the caches
-  int64_t chunk;
+  int64_t chunk;                   // elements that pass through the buffers together
+  bool in_place;                   // no operand needs a buffer
 };
 
 // Position in the index space.
@@ -87,7 +88,7 @@ class Worker {
     Cursor cursor;
     cursor.seek(loop, begin);
     for (int64_t i = begin; i < end;) {
-      int64_t n = std::min(run_.chunk, end - i);
+      int64_t n = run_.in_place ? end - i : std::min(run_.chunk, end - i);
       if (run_.by_row) n = std::min(n, loop.sizes[0] - cursor.index[0]);
       process(cursor, n);
       i += n;
@@ -266,6 +267,8 @@ void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tenso
   const int64_t out_bytes = loop.numel * itemsizes[0];
   run.stream = run.plan[0].linear && loop.strides[0][0] == itemsizes[0] && streams(out_bytes);
   for (int k = 1; k <= run.inputs; ++k) run.stream &= run.plan[k].data != run.plan[0].data;
+  run.in_place = call.fn && !run.stream;
+  for (int k = 0; k <= run.inputs; ++k) run.in_place &= run.plan[k].direct;
   launch(run_all, run, loop.numel * (call.cost + 100 * run.inputs) / 1000);
 }
 

@@ -26,7 +26,15 @@ __attribute__((flatten)) void vector_unary(const double* params, void* out, cons
   const Params p = copy_params(params);
   const T* x = static_cast<const T*>(in[0]);
   T* y = static_cast<T*>(out);
-  for (int64_t i = 0; i < n; i += V::size) {  // one call site: heavy functions are inlined once
+  int64_t i = 0;
+#if defined(TERCEL_LEVEL_AVX512)  // two chains of dependent instructions, as the other levels have
+  for (; i + 2 * V::size <= n; i += 2 * V::size) {
+    const V first = F{}(V::load(x + i), p), second = F{}(V::load(x + i + V::size), p);
+    first.store(y + i);
+    second.store(y + i + V::size);
+  }
+#endif
+  for (; i < n; i += V::size) {  // one call site: heavy functions are inlined once
     const int64_t left = n - i;
     const V v = left >= V::size ? V::load(x + i) : V::load_n(x + i, left);
     const V r = F{}(v, p);
