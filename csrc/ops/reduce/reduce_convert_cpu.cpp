@@ -1,5 +1,6 @@
 // Runs of any dtype to the accumulation types of the reductions and back.
 #include "ops/reduce/reduce_iter.h"
+#include "simd/prefetch.h"
 
 namespace tercel {
 namespace {
@@ -28,17 +29,22 @@ TERCEL_INLINE A to_acc(typename raw_type<T>::type v) {
   }
 }
 
+constexpr int64_t kFetchElements = 256;
+
 template <class T, class A>
 void load_run(const void* src, int64_t stride, int64_t n, A* __restrict dst) {
   using R = typename raw_type<T>::type;
   const R* __restrict s = static_cast<const R*>(src);
   if (stride == 1) {
-    int64_t i = 0;
-    if constexpr (kIsNarrowFloat<T> && std::is_same_v<A, float>) {
-      for (; i + simd::VecF::size <= n; i += simd::VecF::size)
-        simd::VecF::load(s + i).store(dst + i);
+    for (int64_t i = 0; i < n;) {
+      const int64_t end = min64(i + kFetchElements, n);
+      simd::fetch_next_page(s + i, kFetchElements * sizeof(R));
+      if constexpr (kIsNarrowFloat<T> && std::is_same_v<A, float>) {
+        for (; i + simd::VecF::size <= end; i += simd::VecF::size)
+          simd::VecF::load(s + i).store(dst + i);
+      }
+      for (; i < end; ++i) dst[i] = to_acc<T, A>(s[i]);
     }
-    for (; i < n; ++i) dst[i] = to_acc<T, A>(s[i]);
   } else {
     for (int64_t i = 0; i < n; ++i) dst[i] = to_acc<T, A>(s[i * stride]);
   }

@@ -6,106 +6,10 @@
 // that are 16 apart into the accumulator row of their lane. Work is split over outputs, or over
 // blocks when there are few outputs. Accumulates in float32 (float64 for float64, int64 for
 // integers).
-#include "ops/reduce/reduce_iter.h"
-#include "simd/prefetch.h"
-#include "ops/reduce/reduce_ops.h"
+#include "ops/reduce/reduce_trees.h"
 
 namespace tercel {
 namespace {
-
-// Trees over 16 are four trees over 4; only the SIMD levels unroll that loop (object size, build
-// time).
-#if defined(TERCEL_LEVEL_GENERIC)
-#define TERCEL_UNROLL_TREE _Pragma("GCC unroll 1")
-#else
-#define TERCEL_UNROLL_TREE _Pragma("GCC unroll 4")
-#endif
-
-constexpr int kLanes = 16;
-constexpr int kGroup = 256;
-
-// Balanced tree over K vectors `step` elements apart.
-template <class Op, int K, class A>
-TERCEL_INLINE VecOf<A> tree(const A* x, int64_t step) {
-  if constexpr (K == 1) {
-    return Op::map(VecOf<A>::load(x));
-  } else if constexpr (K == 16) {
-    VecOf<A> quarter[4];
-    TERCEL_UNROLL_TREE
-    for (int q = 0; q < 4; ++q) quarter[q] = tree<Op, 4>(x + 4 * q * step, step);
-    return Op::combine(Op::combine(quarter[0], quarter[1]), Op::combine(quarter[2], quarter[3]));
-  } else {
-    return Op::combine(tree<Op, K / 2>(x, step), tree<Op, K / 2>(x + (K / 2) * step, step));
-  }
-}
-
-// Steps to run for the last `count` elements of a block: 1, 4 or 16. A tree over fewer steps equals
-// the tree over 16 with the missing ones at the identity.
-TERCEL_INLINE int steps_of(int64_t count) {
-  const int64_t steps = (count + kLanes - 1) / kLanes;
-  return steps <= 1 ? 1 : steps <= 4 ? 4 : 16;
-}
-
-template <class A>
-struct LaneAcc {
-  static constexpr int kVecs = kLanes / VecOf<A>::size;
-  VecOf<A> v[kVecs];
-};
-template <class Op, int K, class A>
-TERCEL_INLINE void row_group(LaneAcc<A>& acc, const A* __restrict x) {
-  for (int i = 0; i < LaneAcc<A>::kVecs; ++i) {
-    acc.v[i] = Op::combine(acc.v[i], tree<Op, K>(x + i * VecOf<A>::size, kLanes));
-  }
-}
-
-// Result of one block of up to kReduceBlock contiguous elements.
-template <class Op, class A>
-A row_block(const A* __restrict x, int64_t n) {
-  constexpr A identity = Op::template identity<A>;
-  LaneAcc<A> acc;
-  for (auto& v : acc.v) v = VecOf<A>(identity);
-  int64_t i = 0;
-  for (; i + kGroup <= n; i += kGroup) {
-    simd::fetch_next_page(x + i, kGroup * sizeof(A));
-    row_group<Op, 16>(acc, x + i);
-  }
-  const int64_t rest = n - i;
-  if (rest > 0) {
-    alignas(64) A tail[kGroup];
-    const int steps = steps_of(rest);
-    for (int64_t j = 0; j < rest; ++j) tail[j] = x[i + j];
-    for (int64_t j = rest; j < steps * kLanes; ++j) tail[j] = identity;
-    switch (steps) {
-      case 1:
-        row_group<Op, 1>(acc, tail);
-        break;
-      case 4:
-        row_group<Op, 4>(acc, tail);
-        break;
-      default:
-        row_group<Op, 16>(acc, tail);
-        break;
-    }
-  }
-  alignas(64) A lane[kLanes];
-  for (int v = 0; v < LaneAcc<A>::kVecs; ++v) acc.v[v].store(lane + v * VecOf<A>::size);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int l = 0; l < half; ++l) lane[l] = combine_scalar<Op>(lane[l], lane[l + half]);
-  }
-  return lane[0];
-}
-
-// What the loops over outputs and blocks need of an operation: they exist once per accumulation
-// type, these functions once per operation.
-template <class A>
-struct Operation {
-  A identity;
-  A (*combine)(A, A);
-  A (*row_block)(const A* __restrict x, int64_t n);
-  // acc[c] = combine(acc[c], tree over 1, 4 or 16 rows at column c)
-  void (*column_group)(int steps, A* acc, const A* const* rows, int64_t width);
-  void (*combine_arrays)(A* lo, const A* hi, int64_t n);
-};
 
 // Balanced tree over values in index order, fed one at a time (a binary counter of pending
 // subtrees).
@@ -144,6 +48,15 @@ TERCEL_INLINE A finish(A v, const ReduceArgs& a) {
 
 TERCEL_INLINE int64_t blocks_of(int64_t n) { return (n + kReduceBlock - 1) / kReduceBlock; }
 
+// The block that begins at element `first` of the output at `base`.
+template <class A>
+TERCEL_INLINE A reduce_block(const Loader<A>& loader, const Operation<A>& op, int64_t base,
+                             int64_t first, A* buf) {
+  RunOf<A> runs[kMaxRuns];
+  const int64_t n = min64(kReduceBlock, loader.g.n - first);
+  return op.row_block(runs, loader.runs(base, first, n, buf, runs));
+}
+
 template <class A>
 void reduce_rows(const ReduceArgs& a, const Loader<A>& loader, const Operation<A>& op) {
   const ReduceGeometry& g = a.g;
@@ -156,9 +69,8 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader, const Operation<A
     parallel_for(g.outputs * blocks, grain_of(kReduceBlock), [&](int64_t begin, int64_t end) {
       alignas(64) A buf[kReduceBlock];
       for (int64_t t = begin; t < end; ++t) {
-        const int64_t o = t / blocks, first = (t - o * blocks) * kReduceBlock;
-        const int64_t n = min64(kReduceBlock, g.n - first);
-        partial[t] = op.row_block(loader.load(loader.base(o), first, n, buf), n);
+        const int64_t o = t / blocks;
+        partial[t] = reduce_block(loader, op, loader.base(o), (t - o * blocks) * kReduceBlock, buf);
       }
     });
     for (int64_t o = 0; o < g.outputs; ++o) {
@@ -178,12 +90,11 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader, const Operation<A
         const int64_t base = loader.base(o + k);
         A v;
         if (blocks == 1) {
-          v = op.row_block(loader.load(base, 0, g.n, buf), g.n);
+          v = reduce_block(loader, op, base, 0, buf);
         } else {
           PairwiseStack<A> stack(op);
           for (int64_t first = 0; first < g.n; first += kReduceBlock) {
-            const int64_t n = min64(kReduceBlock, g.n - first);
-            stack.push(op.row_block(loader.load(base, first, n, buf), n));
+            stack.push(reduce_block(loader, op, base, first, buf));
           }
           v = stack.result();
         }
@@ -193,64 +104,6 @@ void reduce_rows(const ReduceArgs& a, const Loader<A>& loader, const Operation<A
       o += count;
     }
   });
-}
-
-template <class Op, int K, class A>
-TERCEL_INLINE VecOf<A> column_tree(const A* const* rows, int64_t c) {
-  if constexpr (K == 1) {
-    return Op::map(VecOf<A>::load(rows[0] + c));
-  } else if constexpr (K == 16) {
-    VecOf<A> quarter[4];
-    TERCEL_UNROLL_TREE
-    for (int q = 0; q < 4; ++q) quarter[q] = column_tree<Op, 4>(rows + 4 * q, c);
-    return Op::combine(Op::combine(quarter[0], quarter[1]), Op::combine(quarter[2], quarter[3]));
-  } else {
-    return Op::combine(column_tree<Op, K / 2>(rows, c), column_tree<Op, K / 2>(rows + K / 2, c));
-  }
-}
-template <class Op, int K, class A>
-TERCEL_OUTLINE void column_vectors(A* acc, const A* const* rows_in, int64_t width) {
-  using V = VecOf<A>;
-  const A* rows[K];
-  for (int s = 0; s < K; ++s) rows[s] = rows_in[s];
-#pragma GCC ivdep
-  for (int64_t c = 0; c < width; c += V::size) {
-    Op::combine(V::load(acc + c), column_tree<Op, K>(rows, c)).store(acc + c);
-  }
-}
-template <class Op, int K, class A>
-void column_steps(A* acc, const A* const* rows, int64_t width) {
-  using V = VecOf<A>;
-  const int64_t whole = width / V::size * V::size, rest = width - whole;
-  if (whole > 0) column_vectors<Op, K>(acc, rows, whole);
-  if (rest > 0) {  // a vector of copies
-    alignas(64) A last[(K + 1) * V::size];
-    const A* copies[K];
-    for (int s = 0; s < K; ++s) {
-      V::load_n(rows[s] + whole, rest).store(last + s * V::size);
-      copies[s] = last + s * V::size;
-    }
-    A* sums = last + K * V::size;
-    V::load_n(acc + whole, rest).store(sums);
-    column_vectors<Op, K>(sums, copies, V::size);
-    V::load(sums).store_n(acc + whole, rest);
-  }
-}
-
-template <class Op, class A>
-void column_group(int steps, A* acc, const A* const* rows, int64_t width) {
-  if (steps == 1) return column_steps<Op, 1>(acc, rows, width);
-  if (steps == 4) return column_steps<Op, 4>(acc, rows, width);
-  column_steps<Op, 16>(acc, rows, width);
-}
-
-template <class Op, class A>
-void combine_arrays(A* lo, const A* hi, int64_t n) {
-  const A* row[1] = {hi};
-  struct Plain : Op {
-    static TERCEL_INLINE VecOf<A> map(VecOf<A> v) { return v; }
-  };
-  column_steps<Plain, 1>(lo, row, n);
 }
 
 // Results of one block of up to kReduceBlock rows for `width` <= kWidth columns, into
@@ -351,40 +204,6 @@ void reduce_columns(const ReduceArgs& a, const Loader<A>& loader, const Operatio
                  for (int64_t i = begin; i < end; ++i) partial[i] = finish(partial[i], a);
                  store(y + begin * out_size, partial + begin, end - begin);
                });
-}
-
-template <class Op, class A>
-constexpr Operation<A> kOperation = {Op::template identity<A>, combine_scalar<Op, A>,
-                                     row_block<Op, A>, column_group<Op, A>, combine_arrays<Op, A>};
-
-template <class A>
-const Operation<A>& operation(ReduceOp op) {
-  if constexpr (!std::is_same_v<A, int64_t>) {
-    switch (op) {
-      case ReduceOp::nansum:
-        return kOperation<NanSum, A>;
-      case ReduceOp::abs_sum:
-        return kOperation<AbsSum, A>;
-      case ReduceOp::abs_max:
-        return kOperation<AbsMax, A>;
-      case ReduceOp::abs_min:
-        return kOperation<AbsMin, A>;
-      case ReduceOp::square_sum:
-        return kOperation<SquareSum, A>;
-      default:
-        break;
-    }
-  }
-  switch (op) {
-    case ReduceOp::prod:
-      return kOperation<Prod, A>;
-    case ReduceOp::max:
-      return kOperation<Max, A>;
-    case ReduceOp::min:
-      return kOperation<Min, A>;
-    default:
-      return kOperation<Sum, A>;
-  }
 }
 
 template <class A>

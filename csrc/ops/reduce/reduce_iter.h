@@ -107,6 +107,9 @@ TERCEL_INLINE int64_t grain_of(int64_t elements_per_task) {
   return grain > 0 ? grain : 1;
 }
 
+constexpr int64_t kShortestRun = 512;
+constexpr int kMaxRuns = kReduceBlock / kShortestRun + 2;
+
 template <class A>
 struct Loader {
   const ReduceGeometry& g;
@@ -152,6 +155,30 @@ struct Loader {
       i = 0;
     }
     return buf;
+  }
+
+  // The same as runs where they lie, if those are long enough to be worth it; how many. A single
+  // run may be in buf.
+  template <class Run>
+  int runs(int64_t base, int64_t begin, int64_t n, A* buf, Run* runs) const {
+    if (direct && g.reduced == 1 && g.red_stride[0] == 1) {
+      runs[0] = {reinterpret_cast<const A*>(x) + base + begin, n};
+      return 1;
+    }
+    const int last = g.reduced - 1;
+    if (!direct || g.reduced < 2 || g.red_stride[last] != 1 || g.red_size[last] < kShortestRun) {
+      runs[0] = {load(base, begin, n, buf), n};
+      return 1;
+    }
+    const int64_t inner = g.red_size[last];
+    int count = 0;
+    for (int64_t outer = begin / inner, i = begin - outer * inner; n > 0; ++outer, i = 0) {
+      const int64_t length = min64(inner - i, n);
+      const int64_t offset = base + offset_of(outer, last, g.red_size, g.red_stride) + i;
+      runs[count++] = {reinterpret_cast<const A*>(x) + offset, length};
+      n -= length;
+    }
+    return count;
   }
 
   // Offsets of rows [begin, begin + n) of the reduced index space, for the column kernels.

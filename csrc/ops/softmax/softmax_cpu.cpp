@@ -1,41 +1,80 @@
 // Kernels of softmax, log_softmax, their gradients, and logsumexp.
 //
 // A row goes through the cache three times (maximum, exponentials and their sum, scaling) but is
-// read from memory once; along another dim a tile of columns is read twice. 16-bit
-// inputs compute the exponential twice rather than round it in between. Work is split over rows or
-// tiles.
+// read from memory once; along another dim a tile of columns is read twice. Exponentials of 16-bit
+// rows are not rounded in between: they wait in a buffer, those of long rows are computed twice.
+// Work is split over rows or tiles.
 #include "ops/softmax/softmax_kernels.h"
 #include "ops/softmax/softmax_rows.h"
 
 namespace tercel {
 namespace {
 
+constexpr int64_t kGroupRows = 8;          // at most the lanes of a Vec<double>
+constexpr int64_t kGroupElements = 4096;   // of x and of y: the first-level cache
+constexpr int64_t kBufferElements = 8192;  // exponentials of 16-bit rows, kept in float32
+
+// Rows that go through each pass one after another: a pass over a short row would otherwise end in
+// waiting for its sum.
+TERCEL_INLINE int64_t group_rows(int64_t n) {
+  const int64_t rows = n > 0 ? kGroupElements / n : 1;
+  return rows < 1 ? 1 : rows < kGroupRows ? rows : kGroupRows;
+}
 template <class T>
-void softmax_row(const T* x, T* y, int64_t n, bool log) {
+void softmax_rows(const T* x, T* y, int64_t rows, int64_t n, bool log) {
   using V = ComputeVec<T>;
   using S = ComputeScalar<T>;
-  const S m = row_max(x, n);
-  const auto e = [&](int64_t i, int64_t lanes)
-                     TERCEL_LAMBDA_INLINE { return exp_of(load_lanes<V>(x + i, lanes) - V(m)); };
+  alignas(64) S m[kGroupRows], total[V::size] = {};
+  for (int64_t r = 0; r < rows; ++r) m[r] = row_max(x + r * n, n);
+  const auto e = [&](int64_t r, int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+    return exp_of(load_lanes<V>(x + r * n + i, lanes) - V(m[r]));
+  };
+  const auto sums = [&](auto keep) TERCEL_LAMBDA_INLINE {
+    for (int64_t r = 0; r < rows; ++r) {
+      total[r] = row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+        const V v = e(r, i, lanes);
+        keep(v, r * n + i, lanes);
+        return v;
+      });
+    }
+  };
+  const auto each = [&](auto value) TERCEL_LAMBDA_INLINE {
+    for (int64_t r = 0; r < rows; ++r) {
+      row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+        store_lanes(value(r, i, lanes), y + r * n + i, lanes);
+      });
+    }
+  };
   if (log) {
-    const S shift = log_scalar(row_sum<V>(n, e));
-    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      store_lanes((load_lanes<V>(x + i, lanes) - V(m)) - V(shift), y + i, lanes);
+    sums([](V, int64_t, int64_t) TERCEL_LAMBDA_INLINE {});
+    simd::log(V::load(total)).store(total);
+    return each([&](int64_t r, int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      return (load_lanes<V>(x + r * n + i, lanes) - V(m[r])) - V(total[r]);
     });
-  } else if constexpr (std::is_same_v<T, S>) {
-    const S total = row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      const V v = e(i, lanes);
-      store_lanes(v, y + i, lanes);
-      return v;
+  }
+  const auto invert = [&]() TERCEL_LAMBDA_INLINE { (V(1) / V::load(total)).store(total); };
+  const auto scale_from = [&](const S* buffer) TERCEL_LAMBDA_INLINE {
+    invert();
+    each([&](int64_t r, int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
+      return load_lanes<V>(buffer + r * n + i, lanes) * V(total[r]);
     });
-    const V scale(S(1) / total);
-    row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      store_lanes(load_lanes<V>(y + i, lanes) * scale, y + i, lanes);
-    });
+  };
+  const auto keep_in = [](S* buffer) TERCEL_LAMBDA_INLINE {
+    return [buffer](V v, int64_t i, int64_t lanes)
+               TERCEL_LAMBDA_INLINE { store_lanes(v, buffer + i, lanes); };
+  };
+  if constexpr (std::is_same_v<T, S>) {
+    sums(keep_in(y));
+    scale_from(y);
+  } else if (rows * n <= kBufferElements) {
+    alignas(64) S buffer[kBufferElements];
+    sums(keep_in(buffer));
+    scale_from(buffer);
   } else {
-    const V scale(S(1) / row_sum<V>(n, e));
-    row_each<V>(n, [&](int64_t i, int64_t lanes)
-                       TERCEL_LAMBDA_INLINE { store_lanes(e(i, lanes) * scale, y + i, lanes); });
+    sums([](V, int64_t, int64_t) TERCEL_LAMBDA_INLINE {});
+    invert();
+    each([&](int64_t r, int64_t i, int64_t lanes)
+             TERCEL_LAMBDA_INLINE { return e(r, i, lanes) * V(total[r]); });
   }
 }
 
@@ -66,7 +105,10 @@ void softmax_typed(const SoftmaxArgs& a) {
   T* y = static_cast<T*>(a.y);
   if (a.inner == 1) {
     parallel_for(a.outer, softmax_grain(a.n), [&](int64_t begin, int64_t end) {
-      for (int64_t o = begin; o < end; ++o) softmax_row(x + o * a.n, y + o * a.n, a.n, a.log);
+      const int64_t group = group_rows(a.n);
+      for (int64_t o = begin; o < end; o += group) {
+        softmax_rows(x + o * a.n, y + o * a.n, group < end - o ? group : end - o, a.n, a.log);
+      }
     });
     return;
   }

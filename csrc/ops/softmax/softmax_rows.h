@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "core/parallel.h"
+#include "simd/lanes.h"
 #include "simd/vmath.h"
 
 namespace tercel {
@@ -27,17 +28,6 @@ using ComputeVec = typename compute_impl<T>::V;
 template <class T>
 using ComputeScalar = typename compute_impl<T>::Scalar;
 
-template <class V>
-TERCEL_INLINE auto lanes_below(int64_t n) {
-  using S = typename V::Scalar;
-  alignas(64) static constexpr S kIota[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return V::load(kIota) < V(static_cast<S>(n));
-}
-// First n lanes from p, the others `fill`.
-template <class V, class T>
-TERCEL_INLINE V load_fill(const T* p, int64_t n, typename V::Scalar fill) {
-  return select(lanes_below<V>(n), V::load_n(p, n), V(fill));
-}
 template <class S>
 TERCEL_INLINE S log_scalar(S v) {
   using V = simd::Vec<S>;
@@ -61,7 +51,8 @@ TERCEL_INLINE ComputeScalar<T> row_max(const T* x, int64_t n) {
   }
   for (; i + kStep <= n; i += kStep) m0 = max_or_second(V::load(x + i), m0);
   if (i < n)
-    m1 = max_or_second(load_fill<V>(x + i, n - i, -static_cast<ComputeScalar<T>>(INFINITY)), m1);
+    m1 = max_or_second(simd::load_fill<V>(x + i, n - i, -static_cast<ComputeScalar<T>>(INFINITY)),
+                       m1);
   return max_lanes(max_or_second(max_or_second(m0, m1), max_or_second(m2, m3)));
 }
 
@@ -115,7 +106,7 @@ TERCEL_INLINE typename V::Scalar row_sum(int64_t n, F f) {
     }
     for (; i + kStep <= end; i += kStep) a0 = a0 + f(i, kStep);
     if (i < end) {
-      a1 = a1 + select(lanes_below<V>(end - i), f(i, end - i), V(0));
+      a1 = a1 + select(simd::lanes_below<V>(end - i), f(i, end - i), V(0));
       i = end;
     }
     total = total + ((a0 + a1) + (a2 + a3));
@@ -208,34 +199,43 @@ TERCEL_INLINE void column_stats(const T* x, int64_t n, int64_t stride, int64_t w
   for (int64_t r0 = 0; r0 < n; r0 += kStatRows) {
     const int64_t rows = n - r0 < kStatRows ? n - r0 : kStatRows;
     const bool flush = (r0 + rows) % kSuperRows == 0 || r0 + rows == n;
-    row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      const T* at = x + r0 * stride + c;
-      V v[kStatRows];
-      const V old = V::load(stats->max + c);
-      V m = old;
-      for (int64_t r = 0; r < rows; ++r) {
-        v[r] = load_lanes<V>(at + r * stride, lanes);
-        m = max_or_second(v[r], m);
-      }
-      const V shift = finite_or_zero_of(m);
-      V total = V::load(stats->sum + c), part = V::load(super + c);
-      const auto grown = m > old;
-      if (any(grown)) {
-        const V scale = select(grown, exp_of(old - shift), V(1));
-        total = total * scale;
-        part = part * scale;
-        m.store(stats->max + c);
-      }
-      V block(0);
-      for (int64_t r = 0; r < rows; ++r) block = block + exp_of(v[r] - shift);
-      part = part + block;
-      if (flush) {
-        total = total + part;
-        part = V(0);
-      }
-      total.store(stats->sum + c);
-      part.store(super + c);
-    });
+    const auto add_rows = [&](auto fixed) TERCEL_LAMBDA_INLINE {
+      const int64_t count = fixed ? fixed : rows;
+      row_each<V>(width, [&](int64_t c, int64_t lanes) TERCEL_LAMBDA_INLINE {
+        const T* at = x + r0 * stride + c;
+        V v[kStatRows];
+        const V old = V::load(stats->max + c);
+        V m = old;
+        for (int64_t r = 0; r < count; ++r) {
+          v[r] = load_lanes<V>(at + r * stride, lanes);
+          // the next tile: short stretches far apart, which the hardware does not foresee
+          __builtin_prefetch(at + r * stride + width);
+          m = max_or_second(v[r], m);
+        }
+        const V shift = finite_or_zero_of(m);
+        V total = V::load(stats->sum + c), part = V::load(super + c);
+        const auto grown = m > old;
+        if (any(grown)) {
+          const V scale = select(grown, exp_of(old - shift), V(1));
+          total = total * scale;
+          part = part * scale;
+          m.store(stats->max + c);
+        }
+        V block(0);
+        for (int64_t r = 0; r < count; ++r) block = block + exp_of(v[r] - shift);
+        part = part + block;
+        if (flush) {
+          total = total + part;
+          part = V(0);
+        }
+        total.store(stats->sum + c);
+        part.store(super + c);
+      });
+    };
+    if (kUnroll && rows == kStatRows)
+      add_rows(std::integral_constant<int64_t, kUnroll ? kStatRows : 0>{});
+    else
+      add_rows(std::integral_constant<int64_t, 0>{});
   }
 }
 
