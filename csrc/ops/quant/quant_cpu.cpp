@@ -1,6 +1,7 @@
 // Quantise, dequantise, range and scale search, row quantisation for dynamic int8.
 //
 // Work is split into pieces of kPiece columns of a row; inside, runs of columns that share a scale.
+// Codes are computed from and to float32: 16-bit rows pass through a buffer, kChunk at a time.
 #include "core/parallel.h"
 #include "ops/quant/quant_codes.h"
 #include "ops/quant/quant_kernels.h"
@@ -31,6 +32,30 @@ constexpr int64_t kChunk = 256;  // codes kept on the stack between encoding and
       return call(QFormat::e2m1); \
   }
 
+// Elements of a dtype to float32 and back; null if they are float32.
+struct FloatRows {
+  void (*load)(float* dst, const void* src, int64_t n) = nullptr;
+  void (*store)(void* dst, const float* src, int64_t n) = nullptr;
+};
+template <class T>
+void load_floats(float* dst, const void* src, int64_t n) {
+  for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
+    store<kFull>(load<kFull, VecF>(static_cast<const T*>(src) + i, count), dst + i, count);
+  });
+}
+template <class T>
+void store_floats(void* dst, const float* src, int64_t n) {
+  for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
+    store<kFull>(load<kFull, VecF>(src + i, count), static_cast<T*>(dst) + i, count);
+  });
+}
+TERCEL_INLINE FloatRows float_rows(DType dtype) {
+  if (dtype == DType::bf16) return {load_floats<bf16>, store_floats<bf16>};
+  if (dtype == DType::f16) return {load_floats<f16>, store_floats<f16>};
+  return {};
+}
+TERCEL_INLINE int64_t float_size(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+
 // The scales of sixteen columns from c: one for all, or (run == 1) one each.
 template <bool kEach, bool kFull>
 TERCEL_INLINE VecF pick(const float* p, int64_t n) {
@@ -56,10 +81,10 @@ TERCEL_INLINE VecI encode_stochastic(VecF t, VecI bits) {
   return select(simd::isnan(t), encode_float<F>(t), code);
 }
 
-template <QFormat F, class T, bool kEach, bool kFull>
-TERCEL_INLINE void encode16(const QuantizeArgs& a, const T* x, const float* scale,
-                            const float* zero, int64_t n, uint64_t element, uint8_t* codes, T* y,
-                            uint8_t* mask) {
+template <QFormat F, bool kEach, bool kFull>
+TERCEL_INLINE void encode16(const QuantizeArgs& a, const float* x, const float* scale,
+                            const float* zero, int64_t n, uint64_t element, uint8_t* codes,
+                            float* y, uint8_t* mask) {
   const VecF s = pick<kEach, kFull>(scale, n);
   const VecF t = load<kFull, VecF>(x, n) * (VecF(1.0f) / s);
   alignas(64) uint8_t out[16];
@@ -88,15 +113,15 @@ TERCEL_INLINE void encode16(const QuantizeArgs& a, const T* x, const float* scal
   __builtin_memcpy(codes, out, static_cast<size_t>(n));
 }
 
-template <QFormat F, class T, bool kEach>
-TERCEL_INLINE void encode_run(const QuantizeArgs& a, const T* x, const float* scale,
-                              const float* zero, int64_t n, uint64_t element, uint8_t* codes, T* y,
-                              uint8_t* mask) {
+template <QFormat F, bool kEach>
+TERCEL_INLINE void encode_run(const QuantizeArgs& a, const float* x, const float* scale,
+                              const float* zero, int64_t n, uint64_t element, uint8_t* codes,
+                              float* y, uint8_t* mask) {
   for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
-    encode16<F, T, kEach, kFull>(a, x + i, scale + (kEach ? i : 0),
-                                 zero ? zero + (kEach ? i : 0) : nullptr, count,
-                                 element + static_cast<uint64_t>(i), codes + i, y ? y + i : nullptr,
-                                 mask ? mask + i : nullptr);
+    encode16<F, kEach, kFull>(a, x + i, scale + (kEach ? i : 0),
+                              zero ? zero + (kEach ? i : 0) : nullptr, count,
+                              element + static_cast<uint64_t>(i), codes + i, y ? y + i : nullptr,
+                              mask ? mask + i : nullptr);
   });
 }
 
@@ -118,20 +143,28 @@ TERCEL_INLINE void for_runs(int64_t c0, int64_t c1, int64_t run, F&& f) {
   }
 }
 
-template <QFormat F, class T>
+template <QFormat F>
 void quantize_piece(const QuantizeArgs& a, int64_t r, int64_t c0, int64_t c1) {
   alignas(64) uint8_t buffer[kChunk];
-  const T* x = static_cast<const T*>(a.x) + r * a.cols;
-  T* y = a.y ? static_cast<T*>(a.y) + r * a.cols : nullptr;
+  alignas(64) float values[kChunk], results[kChunk];
+  const FloatRows rows = float_rows(a.dtype);
+  const int64_t size = float_size(a.dtype);
   uint8_t* mask = a.mask ? a.mask + r * a.cols : nullptr;
   const int64_t base = a.s.base ? a.s.base[r] : 0;
   const float *scale = a.s.scale + base, *zero = a.s.zero ? a.s.zero + base : nullptr;
   for (int64_t start = c0; start < c1; start += kChunk) {
     const int64_t end = start + kChunk < c1 ? start + kChunk : c1;
+    const int64_t at = (r * a.cols + start) * size;
+    const char* source = static_cast<const char*>(a.x) + at;
+    char* target = a.y ? static_cast<char*>(a.y) + at : nullptr;
+    if (rows.load) rows.load(values, source, end - start);
+    const float* x = rows.load ? values : reinterpret_cast<const float*>(source);
+    float* y = rows.store && a.y ? results : reinterpret_cast<float*>(target);
     const auto run = [&](int64_t c, int64_t n, int64_t k, auto each) {
-      encode_run<F, T, decltype(each)::value>(
-          a, x + c, scale + k, zero ? zero + k : nullptr, n, static_cast<uint64_t>(r * a.cols + c),
-          buffer + (c - start), y ? y + c : nullptr, mask ? mask + c : nullptr);
+      encode_run<F, decltype(each)::value>(a, x + (c - start), scale + k, zero ? zero + k : nullptr,
+                                           n, static_cast<uint64_t>(r * a.cols + c),
+                                           buffer + (c - start), y ? y + (c - start) : nullptr,
+                                           mask ? mask + c : nullptr);
     };
     if (a.s.run == 1) {
       run(start, end - start, start, std::bool_constant<true>());
@@ -139,6 +172,7 @@ void quantize_piece(const QuantizeArgs& a, int64_t r, int64_t c0, int64_t c1) {
       for_runs(start, end, a.s.run,
                [&](int64_t c, int64_t n, int64_t k) { run(c, n, k, std::bool_constant<false>()); });
     }
+    if (y == results) rows.store(target, results, end - start);
     if (!a.codes) continue;
     uint8_t* dst = a.codes + r * code_bytes(F, a.cols);
     if (info(F).bits == 4) {
@@ -164,10 +198,8 @@ TERCEL_INLINE void for_pieces(int64_t rows, int64_t cols, F&& f) {
 
 template <QFormat F>
 void quantize_as(const QuantizeArgs& a) {
-  visit<float, bf16, f16>(a.dtype, "quantize", [&]<class T>() {
-    for_pieces(a.rows, a.cols,
-               [&](int64_t r, int64_t c0, int64_t c1) { quantize_piece<F, T>(a, r, c0, c1); });
-  });
+  for_pieces(a.rows, a.cols,
+             [&](int64_t r, int64_t c0, int64_t c1) { quantize_piece<F>(a, r, c0, c1); });
 }
 void quantize(const QuantizeArgs& a) {
   const QFormat format = a.format;
@@ -191,9 +223,9 @@ TERCEL_INLINE void unpack(const uint8_t* row, int64_t c, int64_t n, uint8_t* out
   }
 }
 
-template <QFormat F, class T, bool kEach>
+template <QFormat F, bool kEach>
 TERCEL_INLINE void decode_run(const uint8_t* codes, const float* scale, const float* zero,
-                              int64_t n, T* y) {
+                              int64_t n, float* y) {
   for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
     VecF v = decode<F>(VecI::load(codes + i));  // the buffer is 16 bytes longer than its codes
     if (zero) v = v - pick<kEach, kFull>(zero + (kEach ? i : 0), count);
@@ -203,26 +235,28 @@ TERCEL_INLINE void decode_run(const uint8_t* codes, const float* scale, const fl
 
 template <QFormat F>
 void dequantize_as(const DequantizeArgs& a) {
-  visit<float, bf16, f16>(a.dtype, "dequantize", [&]<class T>() {
-    for_pieces(a.rows, a.cols, [&](int64_t r, int64_t c0, int64_t c1) {
-      alignas(64) uint8_t buffer[kChunk + 16];
-      const int64_t base = a.s.base ? a.s.base[r] : 0;
-      const float *scale = a.s.scale + base, *zero = a.s.zero ? a.s.zero + base : nullptr;
-      T* y = static_cast<T*>(a.y) + r * a.cols;
-      for (int64_t start = c0; start < c1; start += kChunk) {
-        const int64_t end = start + kChunk < c1 ? start + kChunk : c1;
-        unpack<F>(a.codes + r * code_bytes(F, a.cols), start, end - start, buffer);
-        if (a.s.run == 1) {
-          decode_run<F, T, true>(buffer, scale + start, zero ? zero + start : nullptr, end - start,
-                                 y + start);
-        } else {
-          for_runs(start, end, a.s.run, [&](int64_t c, int64_t n, int64_t k) {
-            decode_run<F, T, false>(buffer + (c - start), scale + k, zero ? zero + k : nullptr, n,
-                                    y + c);
-          });
-        }
+  const FloatRows rows = float_rows(a.dtype);
+  const int64_t size = float_size(a.dtype);
+  for_pieces(a.rows, a.cols, [&](int64_t r, int64_t c0, int64_t c1) {
+    alignas(64) uint8_t buffer[kChunk + 16];
+    alignas(64) float results[kChunk];
+    const int64_t base = a.s.base ? a.s.base[r] : 0;
+    const float *scale = a.s.scale + base, *zero = a.s.zero ? a.s.zero + base : nullptr;
+    for (int64_t start = c0; start < c1; start += kChunk) {
+      const int64_t end = start + kChunk < c1 ? start + kChunk : c1;
+      char* target = static_cast<char*>(a.y) + (r * a.cols + start) * size;
+      float* y = rows.store ? results : reinterpret_cast<float*>(target);
+      unpack<F>(a.codes + r * code_bytes(F, a.cols), start, end - start, buffer);
+      if (a.s.run == 1) {
+        decode_run<F, true>(buffer, scale + start, zero ? zero + start : nullptr, end - start, y);
+      } else {
+        for_runs(start, end, a.s.run, [&](int64_t c, int64_t n, int64_t k) {
+          decode_run<F, false>(buffer + (c - start), scale + k, zero ? zero + k : nullptr, n,
+                               y + (c - start));
+        });
       }
-    });
+      if (rows.store) rows.store(target, results, end - start);
+    }
   });
 }
 void dequantize(const DequantizeArgs& a) {
