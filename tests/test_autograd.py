@@ -329,3 +329,67 @@ def test_parameter_identity_and_subclass():
     leaf_node = y.grad_fn.next_functions[0][0].next_functions[0][0]
     assert leaf_node.variable is p and leaf_node.variable.tag == "kept"
     assert type(p * 2) is tercel.Tensor
+
+
+def test_arguments_of_grad():
+    x, z = leaf([1.0, 2.0]), leaf([1.0])
+    y = x * tercel.tensor([3.0, 4.0], dtype=x.dtype)
+    kwargs = dict(create_graph=True, retain_graph=True, only_inputs=True)
+    (g,) = tercel.autograd.grad(outputs=y.sum(), inputs=x, **kwargs)
+    assert g.tolist() == [3, 4]
+    # PyTorch's positions: ..., retain_graph, create_graph, only_inputs, allow_unused
+    assert tercel.autograd.grad(y.sum(), (x, z), None, True, False, True, True)[1] is None
+    with pytest.raises(ValueError, match="only_inputs"):
+        tercel.autograd.grad(y.sum(), x, only_inputs=False)
+    with pytest.raises(ValueError, match="materialize_grads"):
+        tercel.autograd.grad(y.sum(), x, allow_unused=False, materialize_grads=True)
+    tercel.autograd.backward(y, grad_variables=tercel.ones(2, dtype=x.dtype), retain_graph=True)
+    assert x.grad.tolist() == [3, 4]
+    with pytest.raises(RuntimeError, match="grad_variables"):
+        tercel.autograd.backward(y, y.detach(), grad_variables=y.detach())
+
+
+def test_batched_gradients_are_the_rows_of_the_jacobian():
+    x, z = leaf([1.0, 2.0, 3.0]), leaf([1.0])
+    y = x * x
+    eye = tercel.eye(3, dtype=x.dtype)
+    g, unused = tercel.autograd.grad(
+        y, (x, z), eye, is_grads_batched=True, allow_unused=True, retain_graph=True
+    )
+    assert g.tolist() == [[2, 0, 0], [0, 4, 0], [0, 0, 6]] and unused is None
+    zero = tercel.autograd.grad(
+        (y,), (x, z), (eye,), is_grads_batched=True, materialize_grads=True, retain_graph=True
+    )[1]
+    assert zero.tolist() == [[0], [0], [0]]
+    empty = tercel.autograd.grad(y, x, eye[:0], is_grads_batched=True, retain_graph=True)[0]
+    assert empty.shape == (0, 3)
+    for bad in (None, tercel.tensor(1.0), (eye, tercel.eye(2))):
+        with pytest.raises(ValueError, match="is_grads_batched"):
+            tercel.autograd.grad(y, x, bad, is_grads_batched=True)
+
+
+def test_a_mode_around_a_generator_holds_while_it_runs():
+    seen = []
+
+    @tercel.no_grad()
+    def numbers():
+        try:
+            seen.append((yield tercel.is_grad_enabled()))
+            yield tercel.is_grad_enabled()
+        except KeyError as error:
+            yield str(error)
+        finally:
+            seen.append(tercel.is_grad_enabled())
+        return "end"
+
+    g = numbers()
+    assert next(g) is False and tercel.is_grad_enabled()
+    assert g.send("sent") is False and seen == ["sent"]
+    with pytest.raises(StopIteration) as end:
+        next(g)
+    assert end.value.value == "end" and seen == ["sent", False]
+    g = numbers()
+    next(g)
+    assert g.throw(KeyError("thrown")) == "'thrown'"
+    g.close()
+    assert seen == ["sent", False, False] and tercel.is_grad_enabled()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import _core
-from .autograd import enable_grad, grad, no_grad
+from .. import _core
+from . import enable_grad, grad, no_grad
 
 
 def _flat_outputs(result):
