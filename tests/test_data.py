@@ -393,3 +393,11 @@ def test_option_errors():
         DataLoader(d, num_workers=1, multiprocessing_context="spawn")
     with pytest.raises(TypeError):
         len(DataLoader(type("Endless", (IterableDataset,), {"__iter__": lambda self: iter([])})()))
+
+
+def test_fixed_attributes():
+    loader = DataLoader(range(4), batch_size=2)
+    with pytest.raises(ValueError, match="batch_size"):
+        loader.batch_size = 4
+    loader.collate_fn = lambda batch: sum(batch)
+    assert list(loader) == [1, 5]

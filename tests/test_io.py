@@ -250,6 +250,20 @@ def test_a_tensor_alone_and_a_flat_dict(tmp_path):
     assert tercel.load(tmp_path / "one").item() == 3.0
     tercel.save({"w": tercel.tensor([1.0])}, tmp_path / "flat")
     assert io.read_header(tmp_path / "flat")[1] == {}
+    # the order of a dict is kept, whatever the order of the data
+    state = {"b": tercel.ones(1), "a": tercel.ones(1), "c": tercel.ones(1, dtype=tercel.float64)}
+    tercel.save(state, tmp_path / "flat")
+    assert list(tercel.load(tmp_path / "flat")) == ["b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "order", ["", "3", '["a"]', '["a", "a"]', '["a", 3]', '["a", "x"]', "[" * 100_000]
+)
+def test_hostile_order(tmp_path, order):
+    """A list that does not name the tensors says nothing about their order."""
+    tensors = {"b": tercel.ones(1), "a": tercel.zeros(1)}
+    io.save_file(tensors, tmp_path / "x", {serialization.ORDER: order})
+    assert list(tercel.load(tmp_path / "x")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

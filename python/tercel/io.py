@@ -246,6 +246,11 @@ def _bytes(tensor: tercel.Tensor) -> Any:
     return memoryview(flat.view(tercel.uint8)) if flat.numel() else b""
 
 
+def _file_order(tensors: Mapping[str, tercel.Tensor]) -> list[str]:
+    """Widest dtype first: every tensor is then aligned to its element size; by name within a width."""
+    return sorted(tensors, key=lambda n: (-tensors[n].element_size(), n))
+
+
 def _header(tensors: Any, metadata: Any) -> tuple[bytes, list[tercel.Tensor]]:
     if not isinstance(tensors, Mapping):
         raise TypeError(f"save_file: expected a dict of tensors, got {type(tensors).__name__}")
@@ -262,8 +267,7 @@ def _header(tensors: Any, metadata: Any) -> tuple[bytes, list[tercel.Tensor]]:
         if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
             raise TypeError("save_file: metadata must map strings to strings")
         header["__metadata__"] = dict(metadata)
-    # widest dtype first: every tensor is then aligned to its element size
-    names = sorted(tensors, key=lambda n: (-tensors[n].element_size(), n))
+    names = _file_order(tensors)
     position = 0
     for name in names:
         tensor = tensors[name]

@@ -10,12 +10,15 @@ from typing import IO, Any
 
 import tercel
 
-from .io import _NAMES, Path, _map, _read, _tensors, dumps, save_file
+from .io import _NAMES, Path, _file_order, _map, _read, _tensors, dumps, save_file
 
 __all__ = ["load", "save"]
 
 MAX_DEPTH = 100  # nesting
 STRUCTURE = "tercel.structure"
+ORDER = (
+    "tercel.order"  # names of a flat dict in its order; data lie in the order of their alignment
+)
 
 File = Path | IO[bytes]  # a path, or an open binary file
 
@@ -45,7 +48,9 @@ def save(obj: Any, f: File) -> None:
             for k, v in obj.items()
         )
     ):
-        write(obj, None)
+        order = list(obj)
+        same = order == _file_order(obj)
+        write(obj, None if same else {ORDER: json.dumps(order, separators=(",", ":"))})
         return
     tensors: dict[str, tercel.Tensor] = {}
     names: dict[int, str] = {}
@@ -90,6 +95,22 @@ def save(obj: Any, f: File) -> None:
     write(tensors, {STRUCTURE: structure})
 
 
+def _ordered(tensors: dict[str, tercel.Tensor], order: str) -> dict[str, tercel.Tensor]:
+    """The tensors in the order of a list of their names; as they are if it is none."""
+    try:
+        names = json.loads(order)
+    except (ValueError, RecursionError):
+        return tensors
+    if (
+        not isinstance(names, list)
+        or not all(isinstance(name, str) for name in names)
+        or len(names) != len(tensors)
+        or set(names) != set(tensors)
+    ):
+        return tensors
+    return {name: tensors[name] for name in names}
+
+
 def load(
     f: File, map_location: Any = None, *, weights_only: bool = True, mmap: bool = False
 ) -> Any:
@@ -119,7 +140,7 @@ def load(
     if device.type != "cpu":
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     if STRUCTURE not in metadata:
-        return tensors
+        return _ordered(tensors, metadata.get(ORDER, "[]"))
 
     def bad(text: str) -> ValueError:
         return ValueError(f"load: {where}: {text}")

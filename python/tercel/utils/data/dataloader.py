@@ -26,6 +26,10 @@ class _Endless:
             yield None
 
 
+# What the samplers were made from: a change would have no effect.
+_FIXED = ("batch_sampler", "batch_size", "dataset", "drop_last", "persistent_workers", "sampler")
+
+
 class DataLoader:
     """Iterates over ``dataset`` in batches.
 
@@ -127,6 +131,11 @@ class DataLoader:
             default_collate if batch_sampler is not None else default_convert
         )
         self._kept: _WorkerIterator | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_kept" in self.__dict__ and name in _FIXED:
+            raise ValueError(f"{name} attribute should not be set after DataLoader is initialized")
+        super().__setattr__(name, value)
 
     @property
     def _index_sampler(self) -> Iterable[Any]:
