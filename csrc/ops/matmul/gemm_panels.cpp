@@ -97,7 +97,7 @@ void prepack(const GemmUkernel& u, int side, const GemmOperand& src, int64_t row
   const int64_t padded = ceil_div(rows, width) * width, step = k_block(u);
   for (int64_t pc = 0; pc < K; pc += step) {
     const int64_t kc = std::min(step, K - pc);
-    const int64_t grain = std::max<int64_t>(1, 64 * 1024 / (kc * width));
+    const int64_t grain = std::max<int64_t>(1, kSerialPack / (kc * width));
     char* const to = static_cast<char*>(dst) + padded * row_bytes(u, pc);
     parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
       const int64_t r0 = q0 * width;

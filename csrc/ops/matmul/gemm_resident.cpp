@@ -30,7 +30,7 @@ void gemm_resident_rows(const GemmArgs& g) {
   const int64_t stride = copy ? padded_row(g.K) : g.a.row_stride;
   const Workspace rows_work(copy ? g.M * stride * es : 0);
   if (copy) {
-    parallel_for(g.M, std::max<int64_t>(1, 64 * 1024 / g.K), [&](int64_t i0, int64_t i1) {
+    parallel_for(g.M, std::max<int64_t>(1, kSerialPack / g.K), [&](int64_t i0, int64_t i1) {
       pack_operand(g.a, i0, i1 - i0, 0, g.K, 1, rows_work.data() + i0 * stride * es, stride);
     });
   }

@@ -31,6 +31,8 @@ inline constexpr int64_t kDirectMaxWork = 160 * 160 * 160;
 inline constexpr int64_t kColumnChunk = 256;
 // Multiply-adds below which one thread does it all (about 10 us).
 inline constexpr int64_t kSerialWork = 512 * 1024;
+// Elements that one thread packs (about 6 us).
+inline constexpr int64_t kSerialPack = 16 * 1024;
 // An operand of at most this many bytes (of the accumulation dtype) stays in L2 for the whole
 // product.
 inline constexpr int64_t kResidentBytes = 640 * 1024;
