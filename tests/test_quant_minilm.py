@@ -70,12 +70,13 @@ def test_float32_equals_torch_and_quantised_weights_are_close(example, torch):
             want = reference(torch, weights, torch.tensor(ids.numpy()), torch.tensor(mask.numpy()))
         np.testing.assert_allclose(exact.numpy(), want.numpy(), atol=1e-5)
         for scheme, least, mean in (
+            ("bfloat16", 0.999, 0.999),
             ("int8-dynamic", 0.99, 0.99),
             ("fp8", 0.995, 0.995),
             ("int4-g16-zp", 0.97, 0.98),
             ("int4-g32-zp", 0.96, 0.97),
         ):
-            q = quantization.quantize_(example.load(path), scheme)
+            q = example.quantised(path, scheme, ids, mask)
             cosine = (q(ids, mask) * exact).sum(-1)
             assert least <= float(cosine.min()) < 1 - 1e-7, (scheme, float(cosine.min()))
             assert float(cosine.mean()) >= mean, (scheme, float(cosine.mean()))

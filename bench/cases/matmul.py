@@ -77,24 +77,35 @@ def linear(L, x, w, b):
     return L.nn.functional.linear(x, w, b)
 
 
+def layer(rows, i, o, grad, dtype="float32", quick=False):
+    case(
+        "linear",
+        f"{rows}x{i}x{o}",
+        inputs=lambda s: [s.normal(rows, i), s.normal(o, i), s.normal(o)],
+        fn=linear,
+        dtype=dtype,
+        flops=2.0 * rows * i * o * (3 if grad else 1),
+        bytes=(4 if dtype == "float32" else 2) * (rows * i + i * o + rows * o) * (3 if grad else 1),
+        grad=grad,
+        quick=quick,
+    )
+
+
 for rows, i, o in ((32, 64, 64), (128, 768, 3072), (1, 4096, 4096), (16, 4096, 4096)):
     for grad in (False, True):
-        case(
-            "linear",
-            f"{rows}x{i}x{o}",
-            inputs=lambda s, rows=rows, i=i, o=o: [s.normal(rows, i), s.normal(o, i), s.normal(o)],
-            fn=linear,
-            flops=2.0 * rows * i * o * (3 if grad else 1),
-            bytes=4 * (rows * i + i * o + rows * o) * (3 if grad else 1),
-            grad=grad,
-            quick=rows == 128 and not grad,
-        )
+        layer(rows, i, o, grad, quick=rows == 128 and not grad)
+for rows in (1, 4, 16, 128):  # what weight-only rows of bench/cases/quant.py are held against
+    layer(rows, 4096, 4096, False, "bfloat16")
+layer(128, 768, 3072, False, "bfloat16")
+for dtype in ("float32", "bfloat16"):
+    layer(1024, 768, 768, True, dtype, quick=dtype == "bfloat16")
 
 
 # 16-bit formats: float32 sums, converted while loading below AMX.
 for dtype in ("bfloat16", "float16"):
     gemm("512^3", 512, 512, 512, dtype=dtype)
     gemm("1024^3", 1024, 1024, 1024, dtype=dtype, quick=dtype == "bfloat16")
+    gemm("2048^3", 2048, 2048, 2048, dtype=dtype)
     for rows in (1, 4, 16):
         gemm(f"{rows}x4096x4096 nt", rows, 4096, 4096, tb=True, dtype=dtype)
 

@@ -26,6 +26,20 @@ for size in (512, 1024, 2048):
     )
 
 
+for size in (512, 1024, 2048):  # torch._int_mm takes signed codes only: those are its row
+    case(
+        "int_matmul",
+        f"{size}^3 u8s8",
+        inputs=lambda s, n=size: [codes(n, n), codes(n, n)],
+        prepare=lambda L, a, b: [a.view(L.uint8) if L.__name__ == "tercel" else a, b],
+        fn=lambda L, a, b: L.int_matmul(a, b, zero_point_a=128),
+        theirs=lambda L, a, b: L._int_mm(a, b),
+        flops=2.0 * size**3,
+        bytes=2 * size**2 + 4 * size**2,
+        check=False,
+    )
+
+
 for size in (512, 1024, 2048):
     case(
         "int_matmul packed",
@@ -78,7 +92,7 @@ for m, k, n in ((1, 4096, 4096), (16, 4096, 4096), (128, 768, 3072), (1024, 1024
     )
 for scheme, width in BITS.items():
     for m in (1, 4, 16, 128):
-        if m > 4 and scheme not in ("int8", "int4"):
+        if m > 4 and scheme not in ("int8", "fp8", "int4"):
             continue
         case(
             f"linear {scheme}",
