@@ -4,13 +4,14 @@
 // Include it after <immintrin.h> and compile the kernel's source again with another name (#define
 // around #include). It checks what the hardware checks: configuration loaded, tile numbers, shapes
 // that match. One set of tiles per thread. Sources: Intel SDM, chapter on AMX (TILELOADD, TDPBSSD,
-// TDPBUSD, TDPBF16PS).
+// TDPBUSD, TDPBF16PS, TDPFP16PS).
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #include "core/error.h"
+#include "core/half.h"
 
 namespace amx_model {
 
@@ -93,8 +94,9 @@ void int8_products(int c, int a, int b) {
     std::memcpy(out, &sum, 4);
   });
 }
-// Pairs of bfloat16, denormals count as zero. The even and the odd members are summed apart from
-// zero, rounded to nearest even after each multiply-add, then added, then added to c.
+// Pairs of bfloat16, whose denormals count as zero, or of float16, whose do not. The even and the
+// odd members are summed apart from zero, rounded to nearest even after each multiply-add, then
+// added, then added to c.
 inline float bf16_value(const uint8_t* p) {
   uint32_t u = static_cast<uint32_t>(p[0]) << 16 | static_cast<uint32_t>(p[1]) << 24;
   if ((u & 0x7f800000u) == 0) u &= 0x80000000u;
@@ -102,7 +104,13 @@ inline float bf16_value(const uint8_t* p) {
   std::memcpy(&f, &u, 4);
   return f;
 }
-inline void bf16_products(int c, int a, int b) {
+inline float f16_value(const uint8_t* p) {
+  tercel::f16 x;
+  std::memcpy(&x, p, 2);
+  return x;
+}
+template <class Value>
+void pair_products(int c, int a, int b, Value&& value) {
   State& s = ready({c, a, b});
   Tile before = s.tile[c];
   Tile odd{}, even{};
@@ -111,7 +119,7 @@ inline void bf16_products(int c, int a, int b) {
     products(c, a, b, [&](uint8_t* out, const uint8_t* x, const uint8_t* y) {
       float sum;
       std::memcpy(&sum, out, 4);
-      sum = __builtin_fmaf(bf16_value(x + 2 * member), bf16_value(y + 2 * member), sum);
+      sum = __builtin_fmaf(value(x + 2 * member), value(y + 2 * member), sum);
       std::memcpy(out, &sum, 4);
     });
     sums = s.tile[c];
@@ -154,4 +162,5 @@ inline void bf16_products(int c, int a, int b) {
 #define _tile_dpbsud(c, a, b) (amx_model::int8_products<int8_t, uint8_t>(c, a, b))
 #define _tile_dpbusd(c, a, b) (amx_model::int8_products<uint8_t, int8_t>(c, a, b))
 #define _tile_dpbuud(c, a, b) (amx_model::int8_products<uint8_t, uint8_t>(c, a, b))
-#define _tile_dpbf16ps(c, a, b) amx_model::bf16_products(c, a, b)
+#define _tile_dpbf16ps(c, a, b) amx_model::pair_products(c, a, b, amx_model::bf16_value)
+#define TERCEL_TILE_DPFP16PS(c, a, b) amx_model::pair_products(c, a, b, amx_model::f16_value)

@@ -3,37 +3,53 @@
 
 #include <string>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace tercel {
 namespace {
 
-// Each twice: for 1 and for 6 products.
-#define TERCEL_BF16_ROW(name, products) \
-  {#name,                               \
-   IsaLevel::avx512,                    \
-   4,                                   \
-   32,                                  \
-   32,                                  \
-   0,                                   \
-   &gemm_ukr_##name,                    \
-   nullptr,                             \
-   nullptr,                             \
-   2,                                   \
-   32,                                  \
-   &gemm_begin_##name,                  \
-   &gemm_end_##name,                    \
-   products}
-#define TERCEL_GEMM_BF16_UKR(feature, name) TERCEL_BF16_ROW(name, 1), TERCEL_BF16_ROW(name, 6),
-constexpr GemmUkernel kBf16Ukernels[] = {
-#include "ops/matmul/gemm_bf16_ukernels.inc"
-    {"none", IsaLevel::generic, 4, 0, 0, 0, nullptr, nullptr, nullptr}};
-#undef TERCEL_GEMM_BF16_UKR
-#undef TERCEL_BF16_ROW
-#define TERCEL_GEMM_BF16_UKR(feature, name) CpuFeature::feature,
-constexpr CpuFeature kBf16Features[] = {
-#include "ops/matmul/gemm_bf16_ukernels.inc"
-    CpuFeature::amx_bf16};
-#undef TERCEL_GEMM_BF16_UKR
-const GemmUkernel* g_bf16_for_test = nullptr;  // two
+constexpr GemmUkernel pair_row(const char* name, GemmUkrFn run, void (*begin)(), void (*end)(),
+                               DType element, int products) {
+  return {name, IsaLevel::avx512, 4,      32, 32, 0, run, nullptr, nullptr, 2, 32, begin,
+          end,  products,         element};
+}
+
+// What a line of the registry asks of the processor.
+namespace pair_feature {
+struct Need {
+  const char* name;
+  CpuFeature feature;  // capped like this one
+  bool (*more)();      // null: nothing more
+};
+bool has_amx_fp16() {
+#if defined(__x86_64__)
+  uint32_t a, b, c, d;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 21 & 1);
+#else
+  return false;
+#endif
+}
+constexpr Need amx_bf16{"amx_bf16", CpuFeature::amx_bf16, nullptr};
+constexpr Need amx_fp16{"amx_fp16", CpuFeature::amx_bf16, &has_amx_fp16};
+}  // namespace pair_feature
+
+struct PairLine {
+  pair_feature::Need need;
+  GemmUkernel ukr[2];  // for 1 and for 6 products
+  bool found() const { return cpu_found(need.feature) && (!need.more || need.more()); }
+};
+#define TERCEL_GEMM_PAIR_UKR(feature, name, element)                                            \
+  {pair_feature::feature,                                                                       \
+   {pair_row(#name, &gemm_ukr_##name, &gemm_begin_##name, &gemm_end_##name, DType::element, 1), \
+    pair_row(#name, &gemm_ukr_##name, &gemm_begin_##name, &gemm_end_##name, DType::element, 6)}},
+constexpr PairLine kPairLines[] = {
+#include "ops/matmul/gemm_pair_ukernels.inc"
+    {pair_feature::amx_bf16, {}}};
+#undef TERCEL_GEMM_PAIR_UKR
+constexpr size_t kNumPairLines = std::size(kPairLines) - 1;
+const GemmUkernel* g_pairs_for_test = nullptr;  // three
 
 }  // namespace
 
@@ -58,17 +74,19 @@ Choice choose(DType in_dtype) {
   return choices.of[static_cast<int>(isa_level())][in_dtype == DType::f64];
 }
 
-// Pairs are a matter of K and N only: a row must not depend on how many there are.
+// Pairs are a matter of K and N only: a row must not depend on how many there are. float8 is exact
+// in either element.
 static const GemmUkernel* pair_kernel(const GemmArgs& g) {
-  const auto fits = [&](const GemmOperand& x) {
-    return x.dtype == g.a.dtype && plain(x) && !x.scale.data;
-  };
-  const int products = g.f32_products < 0         ? 0
-                       : g.a.dtype == DType::bf16 ? 1
-                       : g.a.dtype == DType::f32  ? g.f32_products
-                                                  : 0;
-  if (products == 0 || !fits(g.a) || !fits(g.b) || g.K < 32 || g.N < 16) return nullptr;
-  return gemm_bf16_ukernel(products);
+  const auto fits = [](const GemmOperand& x) { return plain(x) && !x.scale.data; };
+  if (g.f32_products < 0 || g.K < 32 || g.N < 16 || !fits(g.a) || !fits(g.b)) return nullptr;
+  const DType a = g.a.dtype, b = g.b.dtype;
+  if (a == DType::f32 && b == DType::f32)
+    return g.f32_products == 0 ? nullptr : gemm_pair_ukernel(DType::bf16, g.f32_products);
+  for (DType element : {DType::bf16, DType::f16}) {
+    if ((a == element || is_fp8(a)) && (b == element || is_fp8(b)))
+      return gemm_pair_ukernel(element, 1);
+  }
+  return nullptr;
 }
 bool use_pairs(const GemmArgs& g) { return pair_kernel(g); }
 Choice choose(const GemmArgs& g) {
@@ -86,18 +104,21 @@ Choice choose(const GemmArgs& g) {
   std::string line = str("gemm ", g.M, "x", g.N, "x", g.K, " ", dtype_name(g.a.dtype), " x ",
                          dtype_name(g.b.dtype), " -> ", dtype_name(g.out_dtype), ": ", path,
                          ", micro-kernel ", chosen->name, " (refused:");
-  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
-    if (chosen->pairs() && chosen->packed == kBf16Ukernels[2 * i].packed) continue;
-    const CpuFeature f = kBf16Features[i];
-    line +=
-        str(" ", kBf16Ukernels[2 * i].name, ": ",
-            !cpu_found(f) ? str("processor lacks ", feature_name(f))
-            : !cpu_has(f)
-                ? str("above the cap ", isa_name())
-                : std::string(
-                      "operands are not plain bfloat16 (or float32 below the highest precision) "
-                      "with K >= 32, N >= 16"),
-            ";");
+  for (size_t i = 0; i < kNumPairLines; ++i) {
+    const PairLine& l = kPairLines[i];
+    if (chosen->pairs() && chosen->packed == l.ukr[0].packed) continue;
+    const bool f16 = l.ukr[0].element == DType::f16;
+    line += str(" ", l.ukr[0].name, ": ");
+    if (!l.found()) {
+      line += str("processor lacks ", l.need.name, ";");
+    } else if (!cpu_has(l.need.feature)) {
+      line += str("above the cap ", isa_name(), ";");
+    } else {
+      line +=
+          str("operands are not plain ", f16 ? "float16 (one may be float8)" : "bfloat16, float8",
+              f16 ? "" : " (or float32 below the highest precision)",
+              " without block scales, with K >= 32, N >= 16;");
+    }
   }
   for (const GemmUkernel& u : kGemmUkernels) {
     if (&u == chosen) continue;
@@ -118,15 +139,16 @@ Choice choose(const GemmArgs& g) {
 
 }  // namespace gemm_driver
 
-const GemmUkernel* gemm_bf16_ukernel(int products) {
+const GemmUkernel* gemm_pair_ukernel(DType element, int products) {
   const int variant = products == 6;
-  if (g_bf16_for_test) return g_bf16_for_test + variant;
-  for (size_t i = 0; i + 1 < std::size(kBf16Features); ++i) {
-    if (cpu_has(kBf16Features[i])) return &kBf16Ukernels[2 * i + variant];
+  if (g_pairs_for_test) return g_pairs_for_test + (element == DType::f16 ? 2 : variant);
+  for (size_t i = 0; i < kNumPairLines; ++i) {
+    const PairLine& l = kPairLines[i];
+    if (l.ukr[0].element == element && cpu_has(l.need.feature) && l.found()) return &l.ukr[variant];
   }
   return nullptr;
 }
-void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two) { g_bf16_for_test = two; }
+void gemm_set_pair_ukernels_for_test(const GemmUkernel* three) { g_pairs_for_test = three; }
 
 GemmTile gemm_tile(DType acc) {
   const GemmUkernel& u = *gemm_driver::choose(acc).ukr;

@@ -24,7 +24,7 @@ inline constexpr GemmUkernel kGemmUkernels[] = {
 };
 #undef TERCEL_GEMM_UKR
 
-// Micro-kernel and block sizes per (level, kind of panel: float32, float64, bfloat16 pairs).
+// Micro-kernel and block sizes per (level, kind of panel: float32, float64, pairs).
 struct Choice {
   const GemmUkernel* ukr = nullptr;
   GemmBlocking block{};

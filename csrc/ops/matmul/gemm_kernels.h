@@ -19,9 +19,10 @@ struct GemmPackArgs {
   int width;
   void* dst;
   int64_t panel_stride;
-  GemmBlockScale scale;  // of the whole operand; float formats below float64 only
-  int64_t row0, k0;      // place of (0, 0) in it
-  int products = 1;      // of pack_pairs, from float32
+  GemmBlockScale scale;         // of the whole operand; float formats below float64 only
+  int64_t row0, k0;             // place of (0, 0) in it
+  int products = 1;             // of pack_pairs, from float32
+  DType element = DType::bf16;  // of its panels: bf16 or f16
 };
 
 // ---- epilogue (gemm.h): for the driver and the kernels ----

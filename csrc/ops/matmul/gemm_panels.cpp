@@ -87,6 +87,7 @@ void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t r
   if (!u.pairs()) return pack_operand(x, row0, rows, k0, kc, width, dst);
   GemmPackArgs p = pack_args(x, row0, rows, k0, kc, width, dst);
   p.products = u.products;
+  p.element = u.element;
   p.panel_stride = row_bytes(u, kc) / 2 * width;
   gemm_kernels().pack_pairs(p, side == 1);
 }

@@ -13,7 +13,7 @@ namespace tercel {
 
 struct GemmBlocking {
   IsaLevel level;
-  int elem_bytes;  // 2: bfloat16 pairs
+  int elem_bytes;  // 2: pairs
   int64_t mc, nc;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "core/cpu_isa.h"
+#include "core/dtype.h"
 #include "core/kernel_table.h"
 
 namespace tercel {
@@ -39,20 +40,21 @@ struct GemmUkernel {
   GemmUkrFn packed;
   GemmDirectFn direct;  // null: none
   GemmRowsFn rows;      // null: none
-  // Kernels on bfloat16 pairs (gemm_pairs.h): panels hold 2-byte elements, kc is a multiple of
-  // k_unit, and a thread calls begin and end around its calls.
+  // Kernels on pairs (gemm_pairs.h): panels hold 2-byte elements, kc is a multiple of k_unit, and a
+  // thread calls begin and end around its calls.
   int packed_bytes = elem_bytes;
   int k_unit = 1;
   void (*begin)() = nullptr;
   void (*end)() = nullptr;
-  int products = 1;  // panels hold every k_unit so many times, as parts of float32
+  int products = 1;             // panels hold every k_unit so many times, as parts of float32
+  DType element = DType::bf16;  // of pairs; f16 otherwise
   bool pairs() const { return packed_bytes == 2; }
 };
 
-// The kernel for bfloat16 pairs in use for so many products (1 or 6), or null. The tests put models
-// of both in its place.
-const GemmUkernel* gemm_bf16_ukernel(int products);
-void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two);
+// The kernel in use for pairs of bfloat16 (1 or 6 products) or of float16 (1), or null. The tests
+// put models in their place, in this order.
+const GemmUkernel* gemm_pair_ukernel(DType element, int products);
+void gemm_set_pair_ukernels_for_test(const GemmUkernel* three);
 
 #define TERCEL_GEMM_UKR(level, bytes, name, mr, nr, direct_mr)                                   \
   extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t,  \
@@ -64,12 +66,12 @@ void gemm_set_bf16_ukernels_for_test(const GemmUkernel* two);
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
 
-#define TERCEL_GEMM_BF16_UKR(feature, name)                                                     \
+#define TERCEL_GEMM_PAIR_UKR(feature, name, element)                                            \
   extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t, \
                                     int64_t, bool, const void*);                                \
   extern "C++" void gemm_begin_##name();                                                        \
   extern "C++" void gemm_end_##name();
-#include "ops/matmul/gemm_bf16_ukernels.inc"
-#undef TERCEL_GEMM_BF16_UKR
+#include "ops/matmul/gemm_pair_ukernels.inc"
+#undef TERCEL_GEMM_PAIR_UKR
 
 }  // namespace tercel

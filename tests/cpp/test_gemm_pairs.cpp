@@ -1,6 +1,7 @@
-// The AMX bfloat16 micro-kernel on a model of the tile instructions: every m and n tail, and the
-// driver around it (packing of every layout, k blocks, column chunks, epilogue, threads), for
-// bfloat16 and for float32 in bfloat16 parts.
+// The micro-kernels on pairs (AMX bfloat16 and float16) on a model of the tile instructions, and
+// those that this processor has: every m and n tail, and the driver around them (packing of every
+// layout, k blocks, column chunks, epilogue, threads), for bfloat16, float16, float8, and for
+// float32 in bfloat16 parts.
 #include <immintrin.h>
 
 #include <algorithm>
@@ -18,29 +19,35 @@
 #include "ops/ops.h"
 
 #define TERCEL_AMX_MODEL 1
-#define gemm_ukr_bf16_32x32_amx gemm_ukr_bf16_32x32_model
-#define gemm_begin_bf16_32x32_amx gemm_begin_bf16_32x32_model
-#define gemm_end_bf16_32x32_amx gemm_end_bf16_32x32_model
-#include "../../csrc/ops/matmul/gemm_bf16_ukr_amx.cpp"
+#define gemm_ukr_bf16_32x32_amx gemm_ukr_bf16_model
+#define gemm_begin_bf16_32x32_amx gemm_begin_bf16_model
+#define gemm_end_bf16_32x32_amx gemm_end_bf16_model
+#define gemm_ukr_f16_32x32_amx gemm_ukr_f16_model
+#define gemm_begin_f16_32x32_amx gemm_begin_f16_model
+#define gemm_end_f16_32x32_amx gemm_end_f16_model
+#include "../../csrc/ops/matmul/gemm_pairs_ukr_amx.cpp"
 #undef gemm_ukr_bf16_32x32_amx
 #undef gemm_begin_bf16_32x32_amx
 #undef gemm_end_bf16_32x32_amx
+#undef gemm_ukr_f16_32x32_amx
+#undef gemm_begin_f16_32x32_amx
+#undef gemm_end_f16_32x32_amx
 
 using namespace tercel;
 
 namespace {
 
-GemmUkernel model(int products) {
-  return {
-      "bf16_32x32_model",         IsaLevel::generic, 4,       32, 32, 0,
-      &gemm_ukr_bf16_32x32_model, nullptr,           nullptr, 2,  32, &gemm_begin_bf16_32x32_model,
-      &gemm_end_bf16_32x32_model, products};
+GemmUkernel model(GemmUkrFn run, void (*begin)(), void (*end)(), DType element, int products) {
+  return {"model", IsaLevel::generic, 4,      32, 32, 0, run, nullptr, nullptr, 2, 32, begin,
+          end,     products,          element};
 }
-const GemmUkernel kModels[] = {model(1), model(6)};
+const GemmUkernel kModels[] = {
+    model(&gemm_ukr_bf16_model, &gemm_begin_bf16_model, &gemm_end_bf16_model, DType::bf16, 1),
+    model(&gemm_ukr_bf16_model, &gemm_begin_bf16_model, &gemm_end_bf16_model, DType::bf16, 6),
+    model(&gemm_ukr_f16_model, &gemm_begin_f16_model, &gemm_end_f16_model, DType::f16, 1)};
 
 // Small integers: every sum is exact, so the order of summation cannot hide an error.
 float small_value(int64_t i) { return static_cast<float>(i * 7 % 11 - 5); }
-bf16 value(int64_t i) { return bf16(small_value(i)); }
 // Eleven bits: two parts, and sums that stay below 2^24.
 float wide_value(int64_t i) { return static_cast<float>(i * 37 % 2047 - 1023); }
 
@@ -53,16 +60,17 @@ Layout layout(int kind, int64_t rows, int64_t K) {
   return {2 * K + 1, 2};
 }
 
-template <class T>
+template <class T, class U>
 std::vector<float> product(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_output,
-                           const std::vector<T>& a, const std::vector<T>& b, int products = 0) {
+                           const std::vector<T>& a, const std::vector<U>& b, int products = 0) {
   const Layout la = layout(ta, M, K), lb = layout(tb, N, K);
   std::vector<float> out(static_cast<size_t>(M * N + 2), -77.0f);
   GemmArgs g;
   g.M = M;
   g.N = N;
   g.K = K;
-  g.a.dtype = g.b.dtype = sizeof(T) == 4 ? DType::f32 : DType::bf16;
+  g.a.dtype = dtype_of<T>;
+  g.b.dtype = dtype_of<U>;
   g.f32_products = products;
   g.a.data = a.data();
   g.a.row_stride = la.row;
@@ -78,14 +86,14 @@ std::vector<float> product(int64_t M, int64_t N, int64_t K, int ta, int tb, bool
   return {out.begin() + 1, out.end() - 1};
 }
 
-template <class T>
+template <class T, class U = T>
 void check_driver(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_output,
                   float (*a_value)(int64_t) = small_value, float (*b_value)(int64_t) = small_value,
                   int products = 0) {
-  std::vector<T> a(static_cast<size_t>((M + 1) * (2 * K + 2))),
-      b(static_cast<size_t>((N + 1) * (2 * K + 2)));
+  std::vector<T> a(static_cast<size_t>((M + 1) * (2 * K + 2)));
+  std::vector<U> b(static_cast<size_t>((N + 1) * (2 * K + 2)));
   for (size_t i = 0; i < a.size(); ++i) a[i] = T(a_value(static_cast<int64_t>(i)));
-  for (size_t i = 0; i < b.size(); ++i) b[i] = T(b_value(3 * static_cast<int64_t>(i) + 1));
+  for (size_t i = 0; i < b.size(); ++i) b[i] = U(b_value(3 * static_cast<int64_t>(i) + 1));
   const std::vector<float> got = product(M, N, K, ta, tb, column_output, a, b, products);
   const Layout la = layout(ta, M, K), lb = layout(tb, N, K);
   bool good = true;
@@ -99,15 +107,15 @@ void check_driver(int64_t M, int64_t N, int64_t K, int ta, int tb, bool column_o
     }
   }
   test::report(good, __FILE__, __LINE__,
-               str("bf16 pairs M ", M, " N ", N, " K ", K, " layouts ", ta, tb, column_output,
-                   " products ", products));
+               str(dtype_name(dtype_of<T>), " x ", dtype_name(dtype_of<U>), " pairs M ", M, " N ",
+                   N, " K ", K, " layouts ", ta, tb, column_output, " products ", products));
 }
 
 class UseModel {
  public:
-  UseModel() { gemm_set_bf16_ukernels_for_test(kModels); }
+  UseModel() { gemm_set_pair_ukernels_for_test(kModels); }
   ~UseModel() {
-    gemm_set_bf16_ukernels_for_test(nullptr);
+    gemm_set_pair_ukernels_for_test(nullptr);
     set_float32_matmul_precision(MatmulPrecision::highest);
   }
 };
@@ -144,27 +152,29 @@ double worst_error(const std::vector<float>& got, int64_t M, int64_t N, int64_t 
 
 }  // namespace
 
-TEST(gemm_bf16_ukernel_every_tail) {
-  gemm_begin_bf16_32x32_model();
+namespace {
+template <class T>
+void check_every_tail(const GemmUkernel& u) {
+  u.begin();
   for (int64_t m = 1; m <= 32; ++m) {
     for (int64_t n = 1; n <= 32; ++n) {
       const int64_t kc = 32 * (1 + (m + n) % 3), ldc = n + 3;
-      std::vector<bf16> a(static_cast<size_t>(32 * kc)), b(a.size());
+      std::vector<T> a(static_cast<size_t>(32 * kc)), b(a.size());
       for (size_t i = 0; i < a.size(); ++i) {
-        a[i] = value(static_cast<int64_t>(i));
-        b[i] = value(5 * static_cast<int64_t>(i) + 2);
+        a[i] = T(small_value(static_cast<int64_t>(i)));
+        b[i] = T(small_value(5 * static_cast<int64_t>(i) + 2));
       }
       std::vector<float> c(static_cast<size_t>((m + 2) * ldc), -9.0f);
       float* out = c.data() + ldc;
       const bool accumulate = (m + n) % 2;
-      gemm_ukr_bf16_32x32_model(kc, a.data(), b.data(), out, ldc, m, n, accumulate, a.data());
+      u.packed(kc, a.data(), b.data(), out, ldc, m, n, accumulate, a.data());
       bool good = true;
       for (int64_t i = 0; i < m; ++i) {
         for (int64_t j = 0; j < n; ++j) {
           float want = accumulate ? -9.0f : 0.0f;
           for (int64_t k = 0; k < kc; ++k) {
             const int64_t step = k / 32 * 1024;
-            want += float(a[static_cast<size_t>(step + i * 32 + k % 32)]) *
+            want += float(a[static_cast<size_t>(step + i / 16 * 512 + i % 16 * 32 + k % 32)]) *
                     float(b[static_cast<size_t>(step + j / 16 * 512 + k % 32 / 2 * 32 + j % 16 * 2 +
                                                 k % 2)]);
           }
@@ -173,13 +183,21 @@ TEST(gemm_bf16_ukernel_every_tail) {
         }
       }
       for (float v : c) good = good && v == -9.0f;
-      test::report(good, __FILE__, __LINE__, str("bf16_32x32 m ", m, " n ", n));
+      test::report(good, __FILE__, __LINE__, str(u.name, " m ", m, " n ", n));
     }
   }
-  gemm_end_bf16_32x32_model();
+  u.end();
+}
+}  // namespace
+
+TEST(gemm_pair_ukernels_every_tail) {
+  check_every_tail<bf16>(kModels[0]);
+  check_every_tail<f16>(kModels[2]);
+  if (const GemmUkernel* u = gemm_pair_ukernel(DType::bf16, 1)) check_every_tail<bf16>(*u);
+  if (const GemmUkernel* u = gemm_pair_ukernel(DType::f16, 1)) check_every_tail<f16>(*u);
 }
 
-TEST(gemm_bf16_driver_on_pairs) {
+TEST(gemm_driver_on_pairs) {
   const UseModel model;
   for (int64_t M : {1, 15, 32, 70}) {
     for (int64_t N : {16, 33, 65}) {
@@ -193,11 +211,75 @@ TEST(gemm_bf16_driver_on_pairs) {
   check_driver<bf16>(300, 40, 1100, 0, 1, false);
 }
 
-TEST(gemm_bf16_rows_and_threads) {
+// The other formats, alone and together; their small integers are exact in each.
+TEST(gemm_driver_on_pairs_of_other_formats) {
   const UseModel model;
+  const auto check = []<class T, class U>(T, U) {
+    for (int layouts = 0; layouts < 9; ++layouts)
+      check_driver<T, U>(35, 49, 77, layouts % 3, layouts / 3, layouts % 2 == 0);
+    check_driver<T, U>(70, 64, 600, 0, 0, false);
+    check_driver<T, U>(5, 530, 64, 0, 1, false);
+    check_driver<T, U>(64, 32, 64, 1, 1, false);
+  };
+  check(f16(), f16());
+  check(f8e4m3(), f8e4m3());
+  check(f8e5m2(), f8e4m3());
+  check(bf16(), f8e4m3());
+  check(f8e5m2(), bf16());
+  check(f16(), f8e4m3());
+  check(f8e5m2(), f16());
+}
+
+// Every finite code through the packing, against one; and what NaN, infinities and block scales do.
+TEST(gemm_pairs_convert_every_code) {
+  const UseModel model;
+  const auto check = []<class T, class U>(T, U, int bits) {
+    const int64_t M = 64, N = 32, K = 64;
+    for (int layouts = 0; layouts < 4; ++layouts) {
+      std::vector<T> a(static_cast<size_t>((M + 1) * (2 * K + 2)), T(0.0f));
+      std::vector<U> b(static_cast<size_t>((N + 1) * (2 * K + 2)), U(0.0f));
+      const Layout la = layout(layouts % 2, M, K), lb = layout(layouts / 2, N, K);
+      for (int64_t i = 0; i < M * K; ++i) {
+        T x;
+        x.bits = static_cast<decltype(x.bits)>(i * (bits == 16 ? 16 : 1));
+        if (std::isfinite(float(x))) a[static_cast<size_t>(i / K * la.row + i % K * la.k)] = x;
+      }
+      for (int64_t j = 0; j < N; ++j)  // column j picks k = j, or j + 32
+        b[static_cast<size_t>(j * lb.row + (j + 32 * (layouts & 1)) * lb.k)] = U(1.0f);
+      const std::vector<float> got = product(M, N, K, layouts % 2, layouts / 2, false, a, b);
+      for (int64_t i = 0; i < M * N; ++i) {
+        const int64_t at = i / N * la.row + (i % N + 32 * (layouts & 1)) * la.k;
+        CHECK(got[static_cast<size_t>(i)] == float(a[static_cast<size_t>(at)]));
+      }
+    }
+  };
+  check(f8e4m3(), f8e4m3(), 8);
+  check(f8e5m2(), f8e5m2(), 8);
+  check(f8e4m3(), f16(), 8);
+  check(f8e5m2(), f16(), 8);
+  check(f16(), f16(), 16);
+  const int64_t K = 32, N = 16;
+  const auto special = [&]<class T>(T) {
+    std::vector<T> a(static_cast<size_t>(3 * (K + 1)), T(0.5f)),
+        b(static_cast<size_t>((N + 1) * (K + 1)), T(0.25f));
+    a[3] = T(NAN);
+    a[static_cast<size_t>(K + 1)] = T(INFINITY);  // e4m3 has none: its largest value
+    const std::vector<float> y = product(int64_t{2}, N, K, 0, 0, false, a, b);
+    CHECK(std::isnan(y[0]));
+    CHECK(dtype_of<T> == DType::f8e4m3 ? y[static_cast<size_t>(N)] > 100.0f
+                                       : std::isinf(y[static_cast<size_t>(N)]));
+  };
+  special(f16());
+  special(f8e4m3());
+  special(f8e5m2());
+}
+
+namespace {
+template <class T>
+void check_rows_and_threads() {
   const int threads = num_threads();
   const int64_t M = 67, N = 100, K = 1200;
-  const auto a = random_values<bf16>(M * (K + 1), 1), b = random_values<bf16>(N * (K + 1), 2);
+  const auto a = random_values<T>(M * (K + 1), 1), b = random_values<T>(N * (K + 1), 2);
   const std::vector<float> all = product(M, N, K, 0, 0, false, a, b);
   for (int t : {1, 2, 3}) {
     set_num_threads(t);
@@ -209,6 +291,14 @@ TEST(gemm_bf16_rows_and_threads) {
   }
   set_num_threads(threads);
   CHECK(worst_error(all, M, N, K, K + 1, a, b) < 8 * std::ldexp(1.0, -24));
+}
+}  // namespace
+
+TEST(gemm_pairs_rows_and_threads) {
+  const UseModel model;
+  check_rows_and_threads<bf16>();
+  check_rows_and_threads<f16>();
+  check_rows_and_threads<f8e4m3>();
 }
 
 // Too few columns for pairs, and an output across: the transposed product has enough.
