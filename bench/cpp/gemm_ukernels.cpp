@@ -1,6 +1,6 @@
-// Each micro-kernel of gemm_ukernels.inc and gemm_int8_ukernels.inc on packed panels that stay in
-// the caches, one thread. Integer products are counted against the float32 peak too: four times as
-// many fit an instruction of the same width and rate.
+// Each micro-kernel of gemm_ukernels.inc, gemm_pair_ukernels.inc and gemm_int8_ukernels.inc on
+// packed panels that stay in the caches, one thread. Integer products are counted against the
+// float32 peak too: four times as many fit an instruction of the same width and rate.
 #include "core/parallel.h"
 #include "ops/matmul/gemm_int8_ukr.h"
 #include "ops/matmul/gemm_ukr.h"
@@ -44,6 +44,25 @@ void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLe
   count(state, kDepth * mr * nr, sizeof(T) == 8 ? "fma_f64" : "fma_f32");
 }
 
+// Pairs of two-byte floats; counted against the float32 peak.
+void run_pairs(benchmark::State& state, DType element, GemmUkrFn kernel) {
+  const GemmUkernel* u = gemm_pair_ukernel(element, 1);
+  if (!u || u->packed != kernel) {
+    state.SkipWithError("this processor lacks the instructions");
+    return;
+  }
+  const OneThread one;
+  const Tensor a = ones({kDepth, 32}, element), b = ones({kDepth, 32}, element),
+               c = empty({32, 32}, DType::f32);
+  u->begin();
+  for (auto _ : state) {
+    kernel(kDepth, a.data(), b.data(), c.data(), 32, 32, 32, false, a.data());
+    benchmark::ClobberMemory();
+  }
+  u->end();
+  count(state, kDepth * 32 * 32, "fma_f32");
+}
+
 // kDepth lines of four k.
 void run_int8(benchmark::State& state, const Int8Ukernel& u) {
   if (u.feature >= 0 && !cpu_has(static_cast<CpuFeature>(u.feature))) {
@@ -57,11 +76,13 @@ void run_int8(benchmark::State& state, const Int8Ukernel& u) {
   for (const Tensor& t : {a, b}) {
     for (int64_t i = 0; i < t.numel(); ++i) t.data_as<int8_t>()[i] = static_cast<int8_t>(i % 5);
   }
+  if (u.begin) u.begin();
   for (auto _ : state) {
     u.run(kDepth, a.data(), !u.needs_unsigned, b.data(), u.widen ? 0 : kDepth * 64, nullptr, 0,
-          c.data_as<int32_t>(), nr, u.mr, nr);
+          c.data_as<int32_t>(), nr, u.mr, nr, a.data());
     benchmark::ClobberMemory();
   }
+  if (u.end) u.end();
   count(state, kDepth * 4 * u.mr * nr, "fma_f32");
 }
 
@@ -74,11 +95,19 @@ void run_int8(benchmark::State& state, const Int8Ukernel& u) {
 #include "ops/matmul/gemm_ukernels.inc"
 #undef TERCEL_GEMM_UKR
 
-#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned)             \
-  const auto* const registered_##name =                                                      \
-      benchmark::RegisterBenchmark("gemm_ukr/" #name, [](benchmark::State& s) {              \
-        run_int8(s, {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, \
-                     &gemm_ukr_##name});                                                     \
+#define TERCEL_GEMM_PAIR_UKR(feature, name, element)                  \
+  const auto* const registered_##name = benchmark::RegisterBenchmark( \
+      "gemm_ukr/" #name,                                              \
+      [](benchmark::State& s) { run_pairs(s, DType::element, &gemm_ukr_##name); });
+#include "ops/matmul/gemm_pair_ukernels.inc"
+#undef TERCEL_GEMM_PAIR_UKR
+
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned, lines, wide, \
+                        begin, end)                                                           \
+  const auto* const registered_##name =                                                       \
+      benchmark::RegisterBenchmark("gemm_ukr/" #name, [](benchmark::State& s) {               \
+        run_int8(s, {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned,  \
+                     lines, wide, begin, end, &gemm_ukr_##name});                             \
       });
 #include "ops/matmul/gemm_int8_ukernels.inc"
 #undef TERCEL_INT8_UKR

@@ -17,29 +17,37 @@
 
 #define TERCEL_AMX_MODEL 1
 #define gemm_ukr_int8_32x32_amx gemm_ukr_int8_32x32_model
+#define gemm_int8_amx_begin gemm_int8_model_begin
+#define gemm_int8_amx_end gemm_int8_model_end
 #define kConfig kModelConfig
 #include "../../csrc/ops/matmul/gemm_int8_ukr_amx.cpp"
 #undef kConfig
 #undef gemm_ukr_int8_32x32_amx
+#undef gemm_int8_amx_begin
+#undef gemm_int8_amx_end
 
 namespace tercel {
 void gemm_ukr_int8_6x16_evex(int64_t, const void*, bool, const void*, int64_t, const int32_t*,
-                             int64_t, int32_t*, int64_t, int64_t,
-                             int64_t);  // int8_evex_kernel.cpp
+                             int64_t, int32_t*, int64_t, int64_t, int64_t,
+                             const void*);  // int8_evex_kernel.cpp
 }
 using namespace tercel;
 
 namespace {
 
 const Int8Ukernel kUkrs[] = {
-#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned) \
-  {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, &gemm_ukr_##name},
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned, lines, wide,  \
+                        begin, end)                                                            \
+  {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, lines, wide, begin, \
+   end,   &gemm_ukr_##name},
 #include "ops/matmul/gemm_int8_ukernels.inc"
 #undef TERCEL_INT8_UKR
 #if defined(__x86_64__)
-    {"avxvnni as evex", int8_feature::avx512vnni, 6, 1, 4, false, true, &gemm_ukr_int8_6x16_evex},
+    {"avxvnni as evex", int8_feature::avx512vnni, 6, 1, 4, false, true, 1024, 0, nullptr, nullptr,
+     &gemm_ukr_int8_6x16_evex},
 #endif
-    {"amx model", int8_feature::generic, 32, 2, 64, false, false, &gemm_ukr_int8_32x32_model},
+    {"amx model", int8_feature::generic, 32, 2, 64, false, false, 256, 0, &gemm_int8_model_begin,
+     &gemm_int8_model_end, &gemm_ukr_int8_32x32_model},
 };
 
 template <class T>
@@ -68,7 +76,32 @@ int value(int64_t i, bool is_signed, bool extreme) {
 
 enum class Start { none, row, sums };  // what the kernel adds to
 
-void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed, bool extreme,
+// What the wrong instruction would give: pairs of products are added with saturation to 16 bits.
+void bare_vpmaddubsw(int64_t lines, const void* a, bool, const void* b, int64_t,
+                     const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc, int64_t m,
+                     int64_t n, const void*) {
+  const uint8_t* x = static_cast<const uint8_t*>(a);
+  const int8_t* y = static_cast<const int8_t*>(b);
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      int32_t sum = start ? start[i * start_ld + j] : 0;
+      for (int64_t l = 0; l < lines; ++l) {
+        for (int k = 0; k < 4; k += 2) {
+          const int pair = x[l * 16 + i * 4 + k] * y[l * 64 + j * 4 + k] +
+                           x[l * 16 + i * 4 + k + 1] * y[l * 64 + j * 4 + k + 1];
+          sum += std::clamp(pair, -32768, 32767);
+        }
+      }
+      c[i * ldc + j] = sum;
+    }
+  }
+}
+const Int8Ukernel kSaturating{
+    "bare vpmaddubsw", int8_feature::generic, 4, 1, 4, false, true, 1024, 0, nullptr,
+    nullptr,           &bare_vpmaddubsw};
+
+// Whether the kernel gives the sums of the definition and writes nothing else.
+bool exact(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed, bool extreme,
            Start start, bool wide = false) {
   const int64_t lines = u.group == 64 ? int8_lines(K) : (K + 3) / 4, panel_lines = int8_lines(K);
   std::vector<uint8_t> a(static_cast<size_t>(m * K));
@@ -93,9 +126,11 @@ void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed,
                                                 : nullptr;
   Block<char> widened(wide ? panel_lines * 128 : 0);
   if (wide) int8_kernels().widen_b(packed.data(), panel_lines, widened.data());
+  if (u.begin) u.begin();
   u.run(lines, pa.data(), a_signed && !u.needs_unsigned, wide ? widened.data() : packed.data(),
         wide ? 0 : panel_lines * 64, before, start == Start::sums ? ldc : 0, c.data() + ldc, ldc, m,
-        n);
+        n, packed.data());
+  if (u.end) u.end();
   for (int64_t i = 0; i < m + 2; ++i) {
     for (int64_t j = 0; j < ldc; ++j) {
       int64_t want = -77777;
@@ -108,14 +143,17 @@ void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed,
           want += x * b[static_cast<size_t>(j * K + k)];
         }
       }
-      if (c[static_cast<size_t>(i * ldc + j)] != static_cast<int32_t>(want)) {
-        test::report(false, __FILE__, __LINE__,
-                     str(u.name, " K ", K, " m ", m, " n ", n, " signed ", a_signed, " at ", i - 1,
-                         ",", j, ": ", c[static_cast<size_t>(i * ldc + j)], " != ", want));
-        return;
-      }
+      if (c[static_cast<size_t>(i * ldc + j)] != static_cast<int32_t>(want)) return false;
     }
   }
+  return true;
+}
+
+void check(const Int8Ukernel& u, int64_t K, int64_t m, int64_t n, bool a_signed, bool extreme,
+           Start start, bool wide = false) {
+  test::report(exact(u, K, m, n, a_signed, extreme, start, wide), __FILE__, __LINE__,
+               str(u.name, " K ", K, " m ", m, " n ", n, " signed ", a_signed, " extreme ", extreme,
+                   " wide ", wide));
 }
 
 }  // namespace
@@ -126,14 +164,17 @@ TEST(int8_micro_kernels) {
     if (u.feature >= 0 && !cpu_found(static_cast<CpuFeature>(u.feature))) continue;
     ++ran;
     for (int64_t m = 1; m <= u.mr; ++m) {
-      for (int64_t n = 1; n <= u.panels * 16; n += (m == u.mr || m == 1) ? 1 : 5) {
-        for (int64_t K : {1, 4, 5, 64, 67}) {
+      for (int64_t n = 1; n <= u.panels * 16; ++n) {
+        const bool all = m == u.mr || m == 1 || n % 5 == 1;
+        for (int64_t K : all ? std::vector<int64_t>{1, 4, 5, 64, 67} : std::vector<int64_t>{7}) {
           const Start start = static_cast<Start>((m + n) % 3);
           check(u, K, m, n, true, false, start);
           if (u.widen) check(u, K, m, n, true, false, start, true);
         }
       }
     }
+    for (int64_t K = 1; K <= 130; ++K)  // every k tail
+      check(u, K, u.mr - 1, 15, K % 2, K % 3 == 0, static_cast<Start>(K % 3));
     for (bool is_signed : {true, false}) {
       for (bool extreme : {true, false}) {
         check(u, 515, u.mr, u.panels * 16, is_signed, extreme, Start::none);
@@ -144,13 +185,15 @@ TEST(int8_micro_kernels) {
   CHECK(ran >= 2);
 }
 
-// The wrong way to do it, to show that the extreme values above would find it: saturating pair
-// sums.
-TEST(int8_extremes_saturate_vpmaddubsw) {
-  const int64_t pair = 255 * 127 + 255 * 127;
-  CHECK(pair > 32767);
-  const int64_t both = value(0, false, true) * value(3, true, true);
-  CHECK(2 * both > 32767);
+// The checks above find a kernel that saturates, for int8 (shifted to uint8) and uint8, and only by
+// the values that do.
+TEST(int8_checks_find_a_bare_vpmaddubsw) {
+  for (bool is_signed : {true, false}) {
+    CHECK(!exact(kSaturating, 515, 4, 16, is_signed, true, Start::none));
+    CHECK(!exact(kSaturating, 515, 4, 16, is_signed, false, Start::none));
+  }
+  CHECK(
+      exact(kSaturating, 1, 4, 16, false, false, Start::row));  // one product: nothing to saturate
 }
 
 TEST(int8_gemm_is_equal_on_all_levels) {

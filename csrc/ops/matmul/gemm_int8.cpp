@@ -3,8 +3,10 @@
 #include "ops/matmul/gemm_int8.h"
 
 #include <algorithm>
+#include <string>
 
 #include "core/allocator.h"
+#include "core/error.h"
 #include "core/parallel.h"
 #include "ops/matmul/gemm_int8_kernels.h"
 #include "ops/matmul/gemm_int8_ukr.h"
@@ -14,8 +16,10 @@ namespace {
 
 namespace registry {
 
-#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned) \
-  {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, &gemm_ukr_##name},
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned, lines, wide,  \
+                        begin, end)                                                            \
+  {#name, int8_feature::feature, mr, panels, group, widen, needs_unsigned, lines, wide, begin, \
+   end,   &gemm_ukr_##name},
 constexpr Int8Ukernel kUkernels[] = {
 #include "ops/matmul/gemm_int8_ukernels.inc"
 };
@@ -30,8 +34,6 @@ const Int8Ukernel& choose() {
   return *best;
 }
 
-constexpr int64_t kLinesBlock = 1024;        // 4096 of k: a panel of a and one of b stay in L2
-constexpr int64_t kWideLinesBlock = 160;     // a widened panel of b stays in L1
 constexpr int64_t kWideRowPanels = 4;        // so many rows pay for widening
 constexpr int64_t kRowsBytes = 384 * 1024;   // packed rows in use: part of an L2
 constexpr int64_t kFetchedOutput = 1 << 18;  // sums of more than an L2
@@ -51,12 +53,32 @@ struct Buffer {
   void* p;
 };
 
-int64_t lines_block(bool wide) { return wide ? kWideLinesBlock : kLinesBlock; }
+// TERCEL_TRACE=1: the micro-kernel, and why the others were left.
+[[gnu::cold, gnu::noinline]] void trace_choice(const Int8Gemm& g, const Int8Ukernel& chosen) {
+  std::string line =
+      str("int8_gemm ", g.M, "x", g.N, "x", g.K, g.a_signed ? " int8" : " uint8", " x int8 -> ",
+          dtype_name(g.out_dtype), ": micro-kernel ", chosen.name, " (refused:");
+  for (const Int8Ukernel& u : registry::kUkernels) {
+    if (&u == &chosen) continue;
+    const CpuFeature f = static_cast<CpuFeature>(std::max(u.feature, 0));
+    line += str(" ", u.name, ": ");
+    if (u.feature >= 0 && !cpu_found(f)) {
+      line += str("processor lacks ", feature_name(f), ";");
+    } else if (u.feature >= 0 && !cpu_has(f)) {
+      line += str("above the cap ", isa_name(), ";");
+    } else {
+      line += str("slower than ", chosen.name, ";");
+    }
+  }
+  line.back() = ')';
+  trace(line);
+}
 
 struct Product {
   const Int8Gemm& g;
   const Int8Ukernel& u;
   int64_t lines, row_bytes;    // of a packed row: lines * 4 bytes (8 when widened)
+  int64_t block;               // lines of a k block
   bool wide;                   // b is widened for the task
   const char* a;               // all of it, packed; null: each task packs its rows
   int64_t col_step, row_step;  // of a task; multiples of the tile
@@ -115,7 +137,6 @@ struct Product {
     const char* b = static_cast<const char*>(g.packed_b);
     // Sums that need no epilogue go to the output. Others stay there between k blocks if they can,
     // or are finished from L1.
-    const int64_t block = lines_block(wide);
     const bool keep = lines > block;
     const bool bare = g.out_dtype == DType::i32 && (start || (shift() == 0 && !g.zero_a));
     const bool in_out = bare || (keep && g.out_dtype == DType::i32);
@@ -127,6 +148,7 @@ struct Product {
     const char* const panels = a ? a + i0 * row_bytes : rows.data();
     const Buffer sums(keep && !in_out ? (i1 - i0) * (j1 - j0) * 4 : 0);
     const Buffer wide_b(wide ? block * 128 : 0);
+    if (u.begin) u.begin();
     for (int64_t l0 = 0; l0 < lines; l0 += block) {
       const int64_t count = std::min(block, lines - l0);
       const bool last = l0 + count == lines;
@@ -156,12 +178,20 @@ struct Product {
             }
           }
           const int32_t* before = l0 > 0 ? c : start ? start + j : nullptr;
+          // While panels of b are in use the row tiles bring the next ones to L2 piece by piece.
+          const int64_t ahead = (i - i0) / u.mr * count * 32;
+          const char* next = ap;
+          if (j + nr < j1 && ahead < u.panels * count * 64) {
+            const int64_t panel = ahead / (count * 64);
+            next = b + ((j + nr) / kInt8Panel + panel) * b_panel + l0 * 64 + ahead % (count * 64);
+          }
           u.run(count, ap, g.a_signed && !u.needs_unsigned, bp, wide ? 0 : b_panel, before,
-                l0 > 0 ? ld : 0, c, ld, m, n);
+                l0 > 0 ? ld : 0, c, ld, m, n, next);
           if (last && !bare) finish(c, ld, i, j, m, n);
         }
       }
     }
+    if (u.end) u.end();
   }
 };
 
@@ -205,7 +235,7 @@ void int8_gemm(const Int8Gemm& g) {
   if (g.M == 0 || g.N == 0) return;
   if (g.K == 0) return empty_k(g);
   const Int8Ukernel& u = choose();
-  if (trace_enabled()) trace(std::string("int8_gemm: ") + u.name);
+  if (trace_enabled()) trace_choice(g, u);
   const int64_t lines = u.group == 64 ? int8_lines(g.K) : ceil_div(g.K, 4);
   const int64_t row_bytes = lines * (u.widen ? 8 : 4);
   const int64_t row_panels = ceil_div(g.M, u.mr);
@@ -216,7 +246,8 @@ void int8_gemm(const Int8Gemm& g) {
   const bool whole = a_bytes <= kRowsBytes;
   const Buffer a(whole ? a_bytes : 0);
   const bool wide = u.widen && row_panels >= kWideRowPanels;
-  Product p{g, u, lines, row_bytes, wide, a.data(), 0, 0, 0, nullptr};
+  const int64_t block = wide ? u.wide_lines : u.lines;
+  Product p{g, u, lines, row_bytes, block, wide, a.data(), 0, 0, 0, nullptr};
   const bool one_zero = !g.zero_a || g.zero_a_stride == 0;
   const uint32_t zero = static_cast<uint32_t>(p.shift()) +
                         static_cast<uint32_t>(g.zero_a && one_zero ? *g.zero_a : 0);
@@ -237,7 +268,7 @@ void int8_gemm(const Int8Gemm& g) {
   }
   // Tasks of a part of the columns where the rows are packed already, else of all columns; their
   // number is a multiple of the threads. A k block of their rows is in use at a time.
-  const int64_t in_use = a_bytes / lines * std::min(lines, lines_block(wide));
+  const int64_t in_use = a_bytes / lines * std::min(lines, block);
   int64_t row_tasks = whole ? 1 : ceil_div(ceil_div(in_use, kRowsBytes), threads) * threads;
   row_tasks = std::min(row_tasks, row_panels);
   const int64_t col_tasks = whole ? std::min(tiles_n, threads == 1 ? 1 : 4 * threads) : 1;

@@ -19,24 +19,32 @@ namespace tercel {
 // panel made by pack_a, k groups one behind the other; `b`: first panel, the next one b_panel bytes
 // on; b_panel 0: one panel made by widen_b (kernels with `widen` only). `a_signed` tells kernels
 // that take both. Writes only c[0..m)[0..n). `lines` is a multiple of 16 except in the last call of
-// a row.
+// a row. next: 32 bytes per line that the kernel may bring into L2 meanwhile (any address).
 using Int8UkrFn = void (*)(int64_t lines, const void* a, bool a_signed, const void* b,
                            int64_t b_panel, const int32_t* start, int64_t start_ld, int32_t* c,
-                           int64_t ldc, int64_t m, int64_t n);
+                           int64_t ldc, int64_t m, int64_t n, const void* next);
 
 struct Int8Ukernel {
   const char* name;
   int feature;  // CpuFeature, or -1: always there
   int mr, panels, group;
   bool widen, needs_unsigned;
+  int64_t lines, wide_lines;  // of a k block
+  void (*begin)();            // a thread calls them around its calls; null: nothing to do
+  void (*end)();
   Int8UkrFn run;
 };
 
-#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned)      \
-  extern "C++" void gemm_ukr_##name(int64_t, const void*, bool, const void*, int64_t, \
-                                    const int32_t*, int64_t, int32_t*, int64_t, int64_t, int64_t);
+#define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned, lines, wide,     \
+                        begin, end)                                                               \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, bool, const void*, int64_t,             \
+                                    const int32_t*, int64_t, int32_t*, int64_t, int64_t, int64_t, \
+                                    const void*);
 #include "ops/matmul/gemm_int8_ukernels.inc"
 #undef TERCEL_INT8_UKR
+
+void gemm_int8_amx_begin();
+void gemm_int8_amx_end();
 
 namespace int8_feature {  // so that a registry line can name `generic`
 inline constexpr int generic = -1;

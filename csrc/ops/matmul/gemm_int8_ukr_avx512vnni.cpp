@@ -32,7 +32,7 @@ struct Zmm {
 
 void gemm_ukr_int8_14x32_avx512vnni(int64_t lines, const void* a, bool, const void* b,
                                     int64_t b_panel, const int32_t* start, int64_t start_ld,
-                                    int32_t* c, int64_t ldc, int64_t m, int64_t n) {
+                                    int32_t* c, int64_t ldc, int64_t m, int64_t n, const void*) {
   const int32_t* ap = static_cast<const int32_t*>(a);
   const char* bp = static_cast<const char*>(b);
   const auto at = [b_panel](int j) { return j * b_panel; };

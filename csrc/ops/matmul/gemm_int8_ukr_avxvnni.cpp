@@ -49,7 +49,7 @@ struct Ymm {
 #endif
 void TERCEL_INT8_YMM_NAME(int64_t lines, const void* a, bool, const void* b, int64_t,
                           const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc,
-                          int64_t m, int64_t n) {
+                          int64_t m, int64_t n, const void*) {
   const auto at = [](int j) { return j * 32; };
   vnni_rows<Ymm, 6, 2>(m, lines, static_cast<const int32_t*>(a), static_cast<const char*>(b), at,
                        start, start_ld, c, ldc, n);

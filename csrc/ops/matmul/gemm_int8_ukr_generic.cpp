@@ -29,7 +29,7 @@ void run(int64_t lines, const A* a, const int8_t* b, const int32_t* start, int64
 
 void gemm_ukr_int8_4x16_generic(int64_t lines, const void* a, bool a_signed, const void* b, int64_t,
                                 const int32_t* start, int64_t start_ld, int32_t* c, int64_t ldc,
-                                int64_t m, int64_t n) {
+                                int64_t m, int64_t n, const void*) {
   const int8_t* bp = static_cast<const int8_t*>(b);
   if (a_signed) {
     run(lines, static_cast<const int8_t*>(a), bp, start, start_ld, c, ldc, m, n);

@@ -61,6 +61,12 @@ Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Te
   const auto packed = w.packed();
   const QPanels panels = panels_of(w, *packed);
   const int64_t N = w.shape()[0], cost = cost_ns(x.M, N, x.K);
+  if (trace_enabled()) {
+    trace(str("linear ", x.M, "x", N, "x", x.K, " ", dtype_name(x.t.dtype()), " x ",
+              info(w.format()).name,
+              x.M <= kGemvRows ? ": codes are decoded in registers (few rows)"
+                               : ": codes are decoded into the panels of the float product"));
+  }
   if (x.M <= kGemvRows) {
     Tensor xf = to(x.t, DType::f32);
     if (x.M > 1) xf = contiguous(transpose(reshape(xf, {x.M, x.K}), 0, 1));
