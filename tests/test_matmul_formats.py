@@ -45,6 +45,12 @@ def set_level(level):
         pytest.skip(f"no {level} here")
 
 
+def no_tiles():
+    """AMX adds the products of narrow floats in another order than float32 does."""
+    if tercel.get_isa() == "amx":
+        tercel.set_isa("avx512")
+
+
 def matrix(rng, rows, cols, dtype, layout=0, scale=1.0):
     """Tensor [rows, cols] in one of four memory layouts, and its exact values."""
     values = rng.standard_normal((rows, cols)) * scale
@@ -91,6 +97,7 @@ def test_products(level, dtype):
 @pytest.mark.parametrize("dtype", NARROW)
 def test_same_bits_as_float32_of_the_same_values(dtype):
     """Conversion is exact and the sum is the float32 one: one rounding is all that differs."""
+    no_tiles()
     rng = np.random.default_rng(2)
     for m, n, k in SHAPES:
         for lb in (0, 1):
@@ -248,6 +255,8 @@ def test_scaled_matmul_special_values():
     assert np.isnan(y.float().numpy()[0]).all() and np.isinf(y.float().numpy()[1]).all()
     big = tercel.scaled_matmul(a, b, tercel.tensor(1e6), out_dtype=tercel.float8_e4m3fn)
     assert big.float().tolist() == [[448.0, 448.0], [448.0, 448.0]]
+    numbers = tercel.scaled_matmul(a, b, 0.5, scale_b=4)
+    assert numbers.tolist() == [[6.0, 6.0], [6.0, 6.0]] and numbers.dtype == tercel.bfloat16
     assert tercel.scaled_matmul(a, b).dtype == tercel.bfloat16
     assert tercel.scaled_matmul(a.float(), b).dtype == tercel.float32
     empty = tercel.scaled_matmul(a[:, :0], b[:0], None, None, tercel.ones(2))
@@ -293,6 +302,7 @@ ACTIVATIONS = {
 def test_linear_act_is_the_composite(name):
     """float32: the bits of linear, activation, addition one by one; bfloat16: those of the float32 composite rounded
     once. Rows alone give the same bits. Gradients of both orders in float64."""
+    no_tiles()
     rng = np.random.default_rng(6)
     for m, n, k in [(1, 130, 300), (5, 70, 64), (200, 130, 170), (0, 3, 4)]:
         x, _ = matrix(rng, m, k, "float32")
@@ -332,6 +342,7 @@ def derivatives(y, inputs, cotangent):
 
 @pytest.mark.parametrize("name", ["silu", "gelu", "sigmoid"])
 def test_gated_linear(name):
+    no_tiles()
     rng = np.random.default_rng(7)
     for dtype in ("float32", "bfloat16", "float16"):
         for m, n, k in [(1, 67, 300), (3, 64, 600), (150, 66, 170), (0, 3, 4), (2, 0, 3)]:
@@ -367,7 +378,12 @@ def test_trace_names_kernel_and_refusals():
     import subprocess
     import sys
 
-    code = "import tercel; tercel.ones(9, 700).mm(tercel.ones(700, 400))"
+    code = (
+        "import tercel; tercel.ones(9, 700).mm(tercel.ones(700, 400));"
+        "a = tercel.ones(9, 70, dtype=tercel.int8); tercel.int_matmul(a, a.t());"
+        "q = tercel.quantization.quantize(tercel.ones(33, 64), 'int4');"
+        "[tercel.linear(tercel.ones(n, 64), q) for n in (1, 40)]"
+    )
     run = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "TERCEL_TRACE": "1"},
@@ -378,3 +394,11 @@ def test_trace_names_kernel_and_refusals():
     assert len(lines) == 1 and "micro-kernel f32_" in lines[0] and "refused:" in lines[0], (
         run.stderr
     )
+    assert "bf16_32x32_amx:" in lines[0] or "avx512" not in tercel.get_isa()
+    (line,) = [
+        line for line in run.stderr.splitlines() if "int8_gemm 9x9x70 int8 x int8 -> int32" in line
+    ]
+    assert f"micro-kernel {tercel._core._int8_kernel()} (refused:" in line
+    assert "int8_4x16_generic: slower than" in line or tercel.get_isa() == "generic"
+    assert "linear 1x33x64 float32 x int4: codes are decoded in registers" in run.stderr
+    assert "linear 40x33x64 float32 x int4: codes are decoded into the panels" in run.stderr

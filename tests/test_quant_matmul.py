@@ -3,6 +3,8 @@ threads, batch and ISA, saturation, guard bytes, gradients, state and files."""
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -372,6 +374,8 @@ def test_files_and_text(scheme, tmp_path):
     assert bits(r.dequantize()) == bits(q.dequantize())
     x = tercel.randn(3, 70)
     assert bits(F.linear(x, r)) == bits(F.linear(x, q))
+    p = pickle.loads(pickle.dumps(q))
+    assert repr(p) == repr(q) and bits(F.linear(x, p)) == bits(F.linear(x, q))
     assert q.format in repr(q) and "[9, 70]" in repr(q)
     state = quantization.to_state(q)
     state["scheme"] = tercel.tensor([1, 2], dtype=tercel.uint8)

@@ -1,5 +1,6 @@
 // Python names of the matrix products.
 #include "core/autocast.h"
+#include "ops/copy/copy.h"
 #include "ops/creation/factory_args.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
@@ -131,10 +132,14 @@ void bind_linear(Binder& b) {
       "bfloat16; bias [2 O] or None -> [..., O].");
   b.function(
       "scaled_matmul",
-      [](const Tensor& x, const Tensor& y, const Out& sx, const Out& sy, const Out& bias,
-         std::optional<DType> out_dtype) {
-        return scaled_matmul(x, y, or_undefined(sx), or_undefined(sy), or_undefined(bias),
-                             out_dtype);
+      [](const Tensor& x, const Tensor& y, const std::optional<Operand>& sx,
+         const std::optional<Operand>& sy, const Out& bias, std::optional<DType> out_dtype) {
+        const auto scale = [&](const std::optional<Operand>& s) {
+          if (!s) return Tensor();
+          const bool number = s->tensor.impl()->wrapped_number;
+          return number ? to_device(to(s->tensor, DType::f32), x.device()) : s->tensor;
+        };
+        return scaled_matmul(x, y, scale(sx), scale(sy), or_undefined(bias), out_dtype);
       },
       py::arg("input"), py::arg("other"), py::arg("scale_a") = py::none(),
       py::arg("scale_b") = py::none(), py::arg("bias") = py::none(),
@@ -142,7 +147,8 @@ void bind_linear(Binder& b) {
       "(scale_a * input) @ (scale_b * other) + bias for narrow floats, on every processor.\n\n"
       "input [..., M, K], other [K, N]: float8_e4m3fn, float8_e5m2, float16, bfloat16 or float32, "
       "each its own dtype.\n"
-      "scale_a: float32 scalar, [M] or [M, 1], [M, ceil(K/128)] or [ceil(M/128), ceil(K/128)]; "
+      "scale_a: a number, float32 scalar, [M] or [M, 1], [M, ceil(K/128)] or [ceil(M/128), "
+      "ceil(K/128)]; "
       "scale_b: scalar, [N] or\n"
       "[1, N], [ceil(K/128), N] or [ceil(K/128), ceil(N/128)]; None is 1. Sums are float32; one "
       "rounding to out_dtype\n"

@@ -51,6 +51,19 @@ Made by tercel.quantization.quantize.)")
                                               q.zeros().defined() ? clone(q.zeros()) : Tensor(),
                                               q.format(), q.shape(), q.block(), q.dynamic());
            })
+      .def("__reduce__",
+           [](const QTensor& q) {
+             const auto tuple = [](const auto& sizes) {
+               py::tuple t(static_cast<size_t>(sizes.size()));
+               for (int i = 0; i < sizes.size(); ++i) t[static_cast<size_t>(i)] = sizes[i];
+               return t;
+             };
+             return py::make_tuple(
+                 py::type::of<QTensor>(),
+                 py::make_tuple(
+                     q.values(), q.scales(), q.zeros().defined() ? py::cast(q.zeros()) : py::none(),
+                     info(q.format()).name, tuple(q.shape()), tuple(q.block()), q.dynamic()));
+           })
       .def("__repr__", &QTensor::text);
   b.function(
       "linear",
