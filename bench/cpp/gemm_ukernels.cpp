@@ -52,8 +52,11 @@ void run_pairs(benchmark::State& state, DType element, GemmUkrFn kernel) {
     return;
   }
   const OneThread one;
-  const Tensor a = ones({kDepth, 32}, element), b = ones({kDepth, 32}, element),
+  const Tensor a = empty({kDepth, 32}, element), b = empty({kDepth, 32}, element),
                c = empty({32, 32}, DType::f32);
+  for (const Tensor& t : {a, b}) {  // 1, or 2^-7 and a bit
+    for (int64_t i = 0; i < t.numel(); ++i) static_cast<uint16_t*>(t.data())[i] = 0x3c00;
+  }
   u->begin();
   for (auto _ : state) {
     kernel(kDepth, a.data(), b.data(), c.data(), 32, 32, 32, false, a.data());

@@ -69,7 +69,10 @@ class Block {  // exactly n elements, aligned to 64 bytes: TERCEL_GUARD sees an 
 
 // Values: all extremes, or mixed. Pairs of 255 * 127 saturate a 16-bit sum, -128 * -128 too.
 int value(int64_t i, bool is_signed, bool extreme) {
-  if (extreme) return is_signed ? (i % 3 == 0 ? 127 : -128) : 255;
+  if (extreme) {
+    const bool low = (static_cast<uint32_t>(i) * 2654435761u >> 20) % 4 == 0;  // of any neighbours
+    return !is_signed ? 255 : low ? -128 : 127;
+  }
   const int v = static_cast<int>((i * 37 + i / 7 * 11) % 256);
   return is_signed ? v - 128 : v;
 }
