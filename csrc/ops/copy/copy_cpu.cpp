@@ -16,7 +16,7 @@ void fill_range(void* dst, uint64_t pattern, int64_t begin, int64_t end) {
 }
 
 void fill(const FillArgs& a) {
-  constexpr int64_t kGrainBytes = 1 << 20;
+  constexpr int64_t kGrainBytes = 1 << 16;
   parallel_for(a.numel, kGrainBytes / a.itemsize, [&](int64_t begin, int64_t end) {
     if (a.pattern == 0) {
       memset(static_cast<char*>(a.dst) + begin * a.itemsize, 0,

@@ -189,7 +189,7 @@ class Worker {
 void run_all(const Run& run) {
   const int64_t cost = run.call.cost + 100 * run.inputs;
   const int64_t grain =
-      std::max<int64_t>(run.chunk, 40'000'000 / cost / run.chunk * run.chunk);  // ~40 us
+      std::max<int64_t>(run.chunk, 12'000'000 / cost / run.chunk * run.chunk);  // ~10 us
   parallel_for(run.loop.numel, grain, [&](int64_t begin, int64_t end) {
     Worker worker(run);
     worker.span(begin, end);

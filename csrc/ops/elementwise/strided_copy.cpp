@@ -14,7 +14,7 @@ namespace tercel {
 namespace {
 
 constexpr int64_t kTileRows = 512, kTileCols = 64;  // work unit of a transpose
-constexpr int64_t kCopyGrain = 1 << 20;             // bytes
+constexpr int64_t kCopyGrain = 1 << 16;             // bytes
 
 struct BytesArgs {
   char* dst;

@@ -46,7 +46,7 @@ void softmax_rows(const T* x, T* y, int64_t rows, int64_t n, bool log) {
     }
   };
   if (log) {
-    sums([](V, int64_t, int64_t) TERCEL_LAMBDA_INLINE {});
+    sums([&](V, int64_t i, int64_t) TERCEL_LAMBDA_INLINE { __builtin_prefetch(y + i, 1); });
     simd::log(V::load(total)).store(total);
     return each([&](int64_t r, int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
       return (load_lanes<V>(x + r * n + i, lanes) - V(m[r])) - V(total[r]);
