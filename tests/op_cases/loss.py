@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import NORM, WIDE_FLOATS, Sample, case
+from . import GRAD, NORM, WIDE_FLOATS, Sample, case
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -363,3 +363,17 @@ case(
     scale=lambda *a, **k: 20.0,
     grad2=False,
 )
+
+
+def pdist(x, p=2.0):
+    rows, cols = np.triu_indices(len(x), 1)
+    d = np.abs(x[rows] - x[cols])
+    return d.max(axis=1, initial=0) if p == np.inf else (d**p).sum(axis=1) ** (1 / p)
+
+
+case(
+    "pdist", pdist, lambda s: [
+        Sample((s.normal(5, 7),)), Sample((s.normal(4, 3), 1.0)), Sample((s.normal(1, 3),)),
+        Sample((s.normal(0, 3),)), Sample((s.normal(6, 2), np.inf)),
+    ], tol=GRAD, dtypes=WIDE_FLOATS,
+)  # fmt: skip

@@ -106,20 +106,6 @@ case(
 )  # fmt: skip
 
 
-def pdist(x, p=2.0):
-    rows, cols = np.triu_indices(len(x), 1)
-    d = np.abs(x[rows] - x[cols])
-    return d.max(axis=1, initial=0) if p == np.inf else (d**p).sum(axis=1) ** (1 / p)
-
-
-case(
-    "pdist", pdist, lambda s: [
-        Sample((s.normal(5, 7),)), Sample((s.normal(4, 3), 1.0)), Sample((s.normal(1, 3),)),
-        Sample((s.normal(0, 3),)), Sample((s.normal(6, 2), np.inf)),
-    ], tol=GRAD, dtypes=WIDE_FLOATS,
-)  # fmt: skip
-
-
 def unravel_index(indices, shape):
     return tuple(np.asarray(i, dtype=np.int64) for i in np.unravel_index(indices, shape))
 

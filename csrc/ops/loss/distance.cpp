@@ -9,7 +9,6 @@
 #include "ops/index/index.h"
 #include "ops/loss/distance_kernels.h"
 #include "ops/loss/loss.h"
-#include "ops/numeric/numeric.h"
 #include "ops/reduce/reduce.h"
 #include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
@@ -121,7 +120,7 @@ Tensor cdist(const Tensor& a, const Tensor& b, double p) {
   return y;
 }
 
-Tensor pdist(const Tensor& x, double p) {  // declared in numeric.h
+Tensor pdist(const Tensor& x, double p) {
   TERCEL_CHECK(x.dim() == 2, Shape, "pdist: expected a matrix, got shape ", x.shape());
   TERCEL_CHECK(p >= 0, Value, "pdist: p must not be negative, got ", p);
   if (has_distance_kernel(x, p) && !grad_needed(x)) {

@@ -100,6 +100,8 @@ Tensor pairwise_distance(const Tensor& a, const Tensor& b, double p = 2, double 
                          bool keepdim = false);
 // [..., P, M] and [..., R, M] -> [..., P, R]
 Tensor cdist(const Tensor& a, const Tensor& b, double p = 2);
+// Of all pairs of rows i < j of x [R, D], in that order: [R (R - 1) / 2]
+Tensor pdist(const Tensor& x, double p = 2);
 Tensor cosine_embedding_loss(const Tensor& a, const Tensor& b, const Tensor& target,
                              double margin = 0, Reduction reduction = Reduction::mean);
 Tensor triplet_margin_loss(const Tensor& anchor, const Tensor& positive, const Tensor& negative,

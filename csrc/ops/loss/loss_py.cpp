@@ -249,6 +249,8 @@ void bind_loss(Binder& b) {
       },
       py::arg("x1"), py::arg("x2"), py::arg("p") = 2.0, py::arg("compute_mode") = py::none(),
       "p-norm distances between the rows of x1 [..., P, M] and x2 [..., R, M]: [..., P, R].");
+  b.function("pdist", &pdist, py::arg("input"), py::arg("p") = 2.0,
+             "p-norm distances of all pairs of rows i < j of input [R, D]: [R (R - 1) / 2].");
   b.function(
       "cosine_embedding_loss",
       [](const Tensor& x, const Tensor& y, const Tensor& t, double margin, OptBool average,

@@ -44,9 +44,6 @@ Tensor cov(const Tensor& x, int64_t correction = 1, const Tensor& fweights = {},
            const Tensor& aweights = {});
 Tensor corrcoef(const Tensor& x);  // covariance of the standardised variables, within [-1, 1]
 
-// Distances of all pairs of rows i < j of x [R, D], in that order: [R (R - 1) / 2].
-Tensor pdist(const Tensor& x, double p = 2);
-
 // Samples that are almost one-hot (Jang et al. 2017; Maddison et al. 2017):
 // softmax((logits + Gumbel noise) / tau). hard: one-hot forward, gradient of the soft sample.
 Tensor gumbel_softmax(const Tensor& logits, double tau = 1, bool hard = false, int64_t dim = -1);

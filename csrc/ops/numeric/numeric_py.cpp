@@ -106,8 +106,6 @@ counts.  aweights [N], floats: its importance.  A 1-d input gives the 0-d varian
   b.both("corrcoef", &corrcoef, py::arg("input"),
          "Correlation coefficients [V, V] of the rows of input [V, N], within [-1, 1]; 0-d for a "
          "1-d input.");
-  b.function("pdist", &pdist, py::arg("input"), py::arg("p") = 2.0,
-             "p-norm distances of all pairs of rows i < j of input [R, D]: [R (R - 1) / 2].");
   b.function(
       "gumbel_softmax",
       [](const Tensor& logits, double tau, bool hard, double, int64_t dim) {
