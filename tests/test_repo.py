@@ -121,3 +121,13 @@ def test_stub_is_fresh():
     exec(compile(script.read_text(), str(script), "exec"), scope)
     stub = ROOT / "python" / "tercel" / "_core.pyi"
     assert stub.read_text() == scope["stub"](), "stale: run python docs/generate.py"
+
+
+def test_map_of_the_source_names_every_folder():
+    text = (ROOT / "csrc" / "README.md").read_text()
+    folders = {p.parts[i] for f in files() if (p := f.relative_to(ROOT)).parts[0] == "csrc"
+               for i in range(1, len(p.parts) - 1)}  # fmt: skip
+    missing = [f for f in sorted(folders) if f"`{f}/`" not in text and f"`ops/{f}/`" not in text]
+    assert folders and not missing, missing
+    parts = [p.name for p in (ROOT / "csrc" / "simd").glob("vmath_*.h")]
+    assert parts and all(f"`{name}`" in text for name in parts), parts
