@@ -393,3 +393,14 @@ def test_a_mode_around_a_generator_holds_while_it_runs():
     assert g.throw(KeyError("thrown")) == "'thrown'"
     g.close()
     assert seen == ["sent", False, False] and tercel.is_grad_enabled()
+
+
+def test_inference_tensors_are_not_saved_for_backward():
+    with tercel.inference_mode():
+        t = tercel.ones(2)
+    w = tercel.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="inference"):
+        t * w
+    assert t.is_inference() and not w.is_inference()
+    (t.clone() * w).sum().backward()
+    assert w.grad.tolist() == [1, 1]

@@ -613,3 +613,20 @@ def test_numbers_beyond_the_dtype_are_not_wrapped():
                 with pytest.raises(OverflowError, match="does not fit dtype"):
                     call()
     assert tercel.clamp(tercel.tensor([1.0]), -(2**40), 2**40).item() == 1.0
+
+
+def test_ldexp_of_fractional_exponents():
+    """x 2^n for any n, in every dtype; exact for whole n, also where 2^n alone overflows."""
+    for dtype in (tercel.float32, tercel.float64):
+        x = tercel.tensor([1.0, 3.0, -2.0], dtype=dtype)
+        n = tercel.tensor([0.5, -1.25, 3.0], dtype=dtype)
+        expected = x.double() * 2 ** n.double()
+        assert (tercel.ldexp(x, n).double() - expected).abs().max() < 1e-6
+    tiny = tercel.tensor([2.0**-140])
+    assert tercel.ldexp(tiny, tercel.tensor([200])).item() == 2.0**60
+
+
+@pytest.mark.parametrize("name", ["deg2rad_", "rad2deg_", "logit_"])
+def test_in_place_functions_with_float_results_refuse_integers(name):
+    with pytest.raises(TypeError, match=name):
+        getattr(tercel.tensor([1, 2]), name)()

@@ -164,3 +164,10 @@ def test_gradients_of_a_norm_after_an_addition_meet_in_the_sum():
         tercel.add_rms_norm(leaves[0], leaves[1][:3], (6,))
     with pytest.raises(TypeError, match="residual must have the input's dtype"):
         tercel.add_layer_norm(leaves[0], leaves[1].double(), (6,))
+
+
+def test_group_norm_layer_without_bias():
+    layer = tercel.nn.GroupNorm(2, 4, bias=False)
+    assert list(layer.state_dict()) == ["weight"] and layer.bias is None
+    x = tercel.randn(3, 4, 5)
+    assert layer(x).tolist() == tercel.nn.functional.group_norm(x, 2).tolist()

@@ -174,3 +174,14 @@ def test_sizes_near_the_largest_integer():
     assert tercel.adaptive_avg_pool1d(ones(0, 1, 1), 2**61).shape == (0, 1, 2**61)
     assert tercel.max_pool1d(ones(0, 1, 2**61), 1).shape == (0, 1, 2**61)
     assert tercel.avg_pool2d(ones(0, 1, 4, 4), 2).shape == (0, 1, 2, 2)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_lp_pool_of_infinite_order(dims):
+    x = tercel.randn(2, 3, *([6] * dims))
+    F = tercel.nn.functional
+    lp = getattr(F, f"lp_pool{dims}d")
+    highest = getattr(F, f"max_pool{dims}d")(x.abs(), 2)
+    lowest = -getattr(F, f"max_pool{dims}d")(-x.abs(), 2)
+    assert lp(x, float("inf"), 2).tolist() == highest.tolist()
+    assert lp(x, -float("inf"), 2).tolist() == lowest.tolist()

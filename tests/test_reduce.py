@@ -227,3 +227,29 @@ def test_against_torch():
             ours, theirs = getattr(x, name)(dim), getattr(y, name)(dim)
             np.testing.assert_array_equal(ours.values.numpy(), theirs.values.numpy(), name)
             np.testing.assert_array_equal(ours.indices.numpy(), theirs.indices.numpy(), name)
+
+
+def test_dtype_is_that_of_the_elements():
+    x = tercel.tensor([0.25, -0.5])
+    assert x.sum(dtype=tercel.bool).item() is True and x.prod(dtype=tercel.bool).item() is True
+    assert tercel.zeros(2).sum(dtype=tercel.bool).item() is False
+    y = tercel.tensor([1.5, float("nan"), 2.5])
+    total = y.nansum(dtype=tercel.int32)
+    assert total.dtype is tercel.int32 and total.item() == 3
+
+
+def test_extreme_of_a_tensor_and_a_0d_integer_tensor():
+    x = tercel.tensor([[1, 5], [3, 2]])
+    assert tercel.max(x, tercel.tensor(2)).tolist() == [[2, 5], [3, 2]]
+    assert x.min(tercel.tensor(0)).tolist() == [[0, 0], [0, 0]]
+    assert x.max(0).values.tolist() == [3, 5]
+
+
+def test_nuclear_norm():
+    x = tercel.tensor([[3.0, 0.0], [0.0, -4.0]])
+    assert x.norm("nuc").item() == pytest.approx(7) and tercel.norm(x, "nuc").shape == ()
+    assert x[None].norm("nuc", (1, 2), True).shape == (1, 1, 1)
+    with pytest.raises(ValueError, match="norm: p"):
+        x.norm("bad")
+    with pytest.raises(ValueError, match="nuclear"):
+        x[0].norm("nuc")

@@ -76,3 +76,13 @@ def test_dtype_and_errors():
         tercel.softmax(x.float(), 2)
     assert tercel.softmax(tercel.zeros(0, 3), 1).shape == (0, 3)
     assert tercel.softmax(tercel.zeros(3, 0), 1).shape == (3, 0)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+def test_without_a_dim(name):
+    """PyTorch's deprecated choice: dim 0 for 0, 1 and 3 dimensions, else 1; with a warning."""
+    f = getattr(tercel.nn.functional, name)
+    for shape, dim in (((), 0), ((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)):
+        x = tercel.randn(shape)
+        with pytest.warns(UserWarning, match="dim"):
+            assert f(x).tolist() == f(x, dim).tolist()

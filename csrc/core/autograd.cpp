@@ -198,6 +198,8 @@ Tensor Tensor::detach() const { return make_alias(*this); }
 
 void Saved::save(const Tensor& t) {
   if (!t.defined()) return;
+  TERCEL_CHECK(!t.impl()->inference, Runtime, "autograd: a tensor of shape ", t.shape(),
+               " made in inference mode cannot be saved for backward; clone() it first");
   version_ = t.version();
   Ref<Node> fn = t.grad_fn();
   if (!fn && t.requires_grad()) {

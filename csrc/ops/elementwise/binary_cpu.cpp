@@ -127,10 +127,12 @@ TERCEL_INLINE VecF logaddexp_any(VecF a, VecF b, double scale) {
     return select((x == y) & (abs(x) == VecD(INFINITY)), x, r);
   });
 }
-// x * 2^n, n integral in a float
+// x * 2^n; the power of a whole n is exact
 TERCEL_INLINE VecF c_ldexp(VecF x, VecF n) {
   return in_double(x, n, [](VecD a, VecD b) {
-    return scale_by_power(a, max_or_second(VecD(-2000.0), min_or_second(VecD(2000.0), b)));
+    const VecD power = max_or_second(VecD(-2000.0), min_or_second(VecD(2000.0), b));
+    const VecD whole = floor(power);
+    return scale_by_power(a * exp2(power - whole), whole);
   });
 }
 TERCEL_INLINE VecD c_ldexp(VecD x, VecD n) {

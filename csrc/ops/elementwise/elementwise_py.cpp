@@ -14,6 +14,13 @@ namespace {
 using MaybeTensor = std::optional<Tensor>;
 using MaybeOperand = std::optional<Operand>;
 
+// In-place forms of functions with float results: an integer tensor cannot hold them.
+Tensor write_float(Tensor& self, const Tensor& value, const char* op) {
+  TERCEL_CHECK(is_float(self.dtype()), DType, op, ": expected a float tensor to write into, got ",
+               dtype_name(self.dtype()));
+  return copy_(self, value);
+}
+
 const Tensor* pointer(const MaybeTensor& t) { return t && t->defined() ? &*t : nullptr; }
 MaybeTensor tensor_or_none(const MaybeOperand& o) {
   return o ? MaybeTensor(o->tensor) : MaybeTensor();
@@ -247,10 +254,16 @@ void bind_parameterised(Binder& b) {
       py::kw_only(), py::arg("decimals") = 0, "In-place round.");
   b.method(
       "logit_",
-      [](Tensor self, std::optional<double> eps) { return copy_(self, logit(self, eps)); },
+      [](Tensor self, std::optional<double> eps) {
+        return write_float(self, logit(self, eps), "logit_");
+      },
       py::arg("eps") = py::none(), "In-place logit.");
-  b.method("deg2rad_", [](Tensor self) { return copy_(self, deg2rad(self)); }, "In place.");
-  b.method("rad2deg_", [](Tensor self) { return copy_(self, rad2deg(self)); }, "In place.");
+  b.method(
+      "deg2rad_", [](Tensor self) { return write_float(self, deg2rad(self), "deg2rad_"); },
+      "In place.");
+  b.method(
+      "rad2deg_", [](Tensor self) { return write_float(self, rad2deg(self), "rad2deg_"); },
+      "In place.");
   b.method(
       "float_power_",
       [](Tensor self, const Operand& e) { return copy_(self, float_power(self, e)); },

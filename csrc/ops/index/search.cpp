@@ -97,6 +97,12 @@ Tensor one_hot(const Tensor& x, int64_t num_classes) {
   Shape shape = x.shape();
   shape.push_back(num_classes);
   if (x.numel() == 0) return zeros(shape, DType::i64, x.device());
+  if (x.device().is_cpu()) {  // elsewhere the kernel checks, without waiting
+    const int64_t low = item(amin(list, {}, false)).to_int();
+    const int64_t high = item(amax(list, {}, false)).to_int();
+    TERCEL_CHECK(low >= 0 && high < num_classes, Index, "one_hot: values must be in [0, ",
+                 num_classes, "), got ", low < 0 ? low : high);
+  }
   return scatter_(zeros(shape, DType::i64, x.device()), -1, unsqueeze(list, -1),
                   wrap_number(Scalar(1)));
 }

@@ -1,6 +1,7 @@
 #include "ops/pool/pool.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -255,6 +256,11 @@ Tensor lp_pool(int dims, const Tensor& x, double norm_type, const Dims& kernel_s
   double elements = 1;
   for (int64_t k : kernel) elements *= static_cast<double>(k);
   check_pool_input(op, dims, x);
+  if (std::isinf(norm_type)) {  // the limits: largest and smallest magnitude of a window
+    const Tensor size = norm_type > 0 ? abs(x) : neg(abs(x));
+    const Tensor extreme = max_pool(dims, size, kernel, stride, {0}, {1}, ceil_mode);
+    return norm_type > 0 ? extreme : neg(extreme);
+  }
   const Tensor mean =
       avg_pool(dims, pow(x, wrap_number(norm_type)), kernel, stride, {0}, ceil_mode);
   return pow(mul(mean, wrap_number(elements)), wrap_number(1.0 / norm_type));

@@ -34,7 +34,7 @@ Tensor adaptive_max_pool(int dims, const Tensor& x, const Dims& output_size);
 std::pair<Tensor, Tensor> adaptive_max_pool_with_indices(int dims, const Tensor& x,
                                                          const Dims& output_size);
 
-// (sum over the window of x^p)^(1/p)
+// (sum over the window of x^p)^(1/p); p = inf: the largest |x|, p = -inf: the smallest
 Tensor lp_pool(int dims, const Tensor& x, double norm_type, const Dims& kernel_size,
                const Dims& stride = {}, bool ceil_mode = false);
 

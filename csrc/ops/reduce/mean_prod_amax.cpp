@@ -20,6 +20,8 @@ struct NansumNode final : ReduceNode {
 
 Tensor nansum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType> dtype) {
   if (!is_float(x.dtype())) return sum(x, dims, keepdim, dtype);
+  if (dtype && !is_float(*dtype))  // a NaN has no integer to become
+    return sum(where(isnan(x), wrap_number(0.0), x), dims, keepdim, dtype);
   if (dtype && *dtype != x.dtype()) return nansum(to(x, *dtype), dims, keepdim);
   const uint32_t mask = dims_mask(dims, x.dim(), "nansum");
   Tensor y = run_reduce(x, mask, keepdim, ReduceOp::nansum, ReduceLoad::value, ReducePost::none,
@@ -89,7 +91,8 @@ struct ProdNode final : ReduceNode {
 
 static Tensor prod_mask(const Tensor& x, uint32_t mask, bool keepdim, std::optional<DType> dtype) {
   const DType out = dtype.value_or(is_float(x.dtype()) ? x.dtype() : DType::i64);
-  Tensor y = run_reduce(x, mask, keepdim, ReduceOp::prod, ReduceLoad::value, ReducePost::none,
+  const ReduceLoad load = is_bool(out) ? ReduceLoad::nonzero : ReduceLoad::value;  // as in sum
+  Tensor y = run_reduce(x, mask, keepdim, ReduceOp::prod, load, ReducePost::none,
                         accumulate_dtype(out), out);
   if (is_float(out) && grad_needed(x)) {
     auto node = make_node<ProdNode>({&x});

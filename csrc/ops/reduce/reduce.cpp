@@ -125,7 +125,9 @@ struct SumNode final : ReduceNode {
 Tensor sum(const Tensor& x, const Dims& dims, bool keepdim, std::optional<DType> dtype) {
   const uint32_t mask = dims_mask(dims, x.dim(), "sum");
   const DType out = dtype.value_or(is_float(x.dtype()) ? x.dtype() : DType::i64);
-  Tensor y = run_reduce(x, mask, keepdim, ReduceOp::sum, ReduceLoad::value, ReducePost::none,
+  // Elements become `out` before they are added: in bool, 0.5 is true.
+  const ReduceLoad load = is_bool(out) ? ReduceLoad::nonzero : ReduceLoad::value;
+  Tensor y = run_reduce(x, mask, keepdim, ReduceOp::sum, load, ReducePost::none,
                         accumulate_dtype(out), out);
   if (is_float(out) && grad_needed(x)) {
     auto node = make_node<SumNode>({&x});

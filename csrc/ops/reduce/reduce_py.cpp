@@ -40,20 +40,45 @@ using PairFn = std::pair<Tensor, Tensor> (*)(const Tensor&, int64_t, bool);
 template <Tensor (*All)(const Tensor&, const Dims&, bool), PairFn Along,
           Tensor (*Binary)(const Tensor&, const Tensor&)>
 void bind_extreme(Binder& b, const char* name, const char* doc) {
-  both_out(b, name, [](const Tensor& x) { return All(x, {}, false); }, py::arg("input"), doc);
+  both_out(
+      b, name,
+      [name](const Tensor& x) {
+        TERCEL_CHECK(x.numel() > 0, Index, name,
+                     ": cannot reduce over zero elements, input has shape ", x.shape());
+        return All(x, {}, false);
+      },
+      py::arg("input"), doc);
+  // Before the form with a dim, which would take a 0-d integer tensor for a dim.
+  both_out(b, name, Binary, py::arg("input"), py::arg("other"), doc);
   both_out(b, name, pair_type(name), Along, py::arg("input"), py::arg("dim"),
            py::arg("keepdim") = false, doc);
-  both_out(b, name, Binary, py::arg("input"), py::arg("other"), doc);
 }
 
 double order_of(const py::object& p, const char* op) {
   if (p.is_none()) return 2;
   if (py::isinstance<py::str>(p)) {
     const std::string text = py::cast<std::string>(p);
-    TERCEL_CHECK(text == "fro", Value, op, ": p must be a number, inf or 'fro', got '", text, "'");
+    TERCEL_CHECK(text == "fro", Value, op, ": p must be a number, inf, 'fro' or 'nuc', got '", text,
+                 "'");
     return 2;
   }
-  return py::cast<double>(p);
+  Scalar order(0);
+  TERCEL_CHECK(scalar_from_object(p.ptr(), &order), Type, op,
+               ": p must be a number, inf, 'fro' or 'nuc', got ", Py_TYPE(p.ptr())->tp_name);
+  return order.to_double();
+}
+
+// norm with every p of PyTorch's: the nuclear norm is a function of tercel.linalg.
+Tensor norm_of(const Tensor& x, const py::object& p, const OptDims& dim, bool keepdim,
+               OptDType dtype) {
+  if (!py::isinstance<py::str>(p) || py::cast<std::string>(p) != "nuc")
+    return norm(x, order_of(p, "norm"), dims_or_all(dim), keepdim, dtype);
+  const py::object dims = dim ? py::cast(*dim) : py::make_tuple(-2, -1);
+  TERCEL_CHECK(dim || x.dim() == 2, Shape,
+               "norm: the nuclear norm without dim needs a matrix, got shape ", x.shape());
+  return py::module_::import("tercel.linalg")
+      .attr("matrix_norm")(x, "nuc", dims, keepdim, py::arg("dtype") = dtype)
+      .cast<Tensor>();
 }
 
 // PyTorch has var(x, dim, unbiased, keepdim) besides var(x, dim, *, correction, keepdim).
@@ -160,20 +185,13 @@ p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert firs
   b.function(
       "norm",
       [](const Tensor& x, const py::object& p, const OptDims& dim, bool keepdim,
-         const OptionalOut& out, OptDType dtype) {
-        return into_out(norm(x, order_of(p, "norm"), dims_or_all(dim), keepdim, dtype), out,
-                        "norm");
-      },
+         const OptionalOut& out,
+         OptDType dtype) { return into_out(norm_of(x, p, dim, keepdim, dtype), out, "norm"); },
       py::arg("input"), py::arg("p") = "fro", py::arg("dim") = py::none(),
       py::arg("keepdim") = false, py::arg("out") = py::none(), py::arg("dtype") = py::none(),
       norm_doc);
-  b.method(
-      "norm",
-      [](const Tensor& x, const py::object& p, const OptDims& dim, bool keepdim, OptDType dtype) {
-        return norm(x, order_of(p, "norm"), dims_or_all(dim), keepdim, dtype);
-      },
-      py::arg("p") = "fro", py::arg("dim") = py::none(), py::arg("keepdim") = false,
-      py::arg("dtype") = py::none(), norm_doc);
+  b.method("norm", norm_of, py::arg("p") = "fro", py::arg("dim") = py::none(),
+           py::arg("keepdim") = false, py::arg("dtype") = py::none(), norm_doc);
   function_out(
       b, "linalg_vector_norm",
       [](const Tensor& x, double ord, const OptDims& dim, bool keepdim, OptDType dtype) {

@@ -304,7 +304,7 @@ class PReLU(Module):
 
 
 class _AlongDim(Module):
-    """An activation along one dimension; dim=None is left to the function's rule."""
+    """An activation along one dimension; dim=None is left to the function, which warns."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -313,30 +313,26 @@ class _AlongDim(Module):
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
 
-    def _resolved(self, input: Tensor) -> int:
-        # The historical default: channels of (N, C, *) inputs of these ranks, else the only sensible one.
-        return self.dim if self.dim is not None else 0 if input.dim() in (0, 1, 3) else 1
-
 
 class Softmax(_AlongDim):
     """``exp(x) / sum(exp(x))`` along ``dim``."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmax(input, self._resolved(input))
+        return F.softmax(input, self.dim)
 
 
 class Softmin(_AlongDim):
     """Softmax of ``-x`` along ``dim``."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.softmin(input, self._resolved(input))
+        return F.softmin(input, self.dim)
 
 
 class LogSoftmax(_AlongDim):
     """``x - logsumexp(x)`` along ``dim``."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.log_softmax(input, self._resolved(input))
+        return F.log_softmax(input, self.dim)
 
 
 class Softmax2d(Module):

@@ -298,7 +298,8 @@ class GroupNorm(Module):
             "weight", Parameter(empty(num_channels, device=device, dtype=dtype)) if affine else None
         )
         self.register_parameter(
-            "bias", Parameter(empty(num_channels, device=device, dtype=dtype)) if affine else None
+            "bias",
+            Parameter(empty(num_channels, device=device, dtype=dtype)) if affine and bias else None,
         )
         self.reset_parameters()
 
