@@ -300,3 +300,69 @@ def test_no_memory_grows_over_repeated_errors():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rounds(2000)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5 * 1024
+
+
+def test_overhead_of_tiny_ops():
+    """Ratios to NumPy's a + b, measured in turn: what an op costs besides its kernel."""
+    import numpy as np
+
+    a, b = np.ones(4, np.float32), np.full(4, 2, np.float32)
+    x, y = tercel.tensor(a), tercel.tensor(b)
+    w = tercel.ones(4, requires_grad=True)
+    calls = {
+        "numpy": (lambda: a + b, None),
+        "add": (lambda: x + y, 2),
+        "add with grad": (lambda: x + w, 4),
+        "slice": (lambda: x[1:3], 2),
+        "backward": (lambda: (x * w).sum().backward(), 30),
+    }
+    best = dict.fromkeys(calls, float("inf"))
+    for _ in range(15):
+        for name, (f, _limit) in calls.items():
+            t = time.perf_counter()
+            for _ in range(300):
+                f()
+            best[name] = min(best[name], time.perf_counter() - t)
+    for name, (_, limit) in calls.items():
+        ratio = best[name] / best["numpy"]
+        assert limit is None or ratio < limit, (
+            f"{name}: {ratio:.1f} times the time of NumPy's a + b"
+        )
+
+
+def test_training_leaks_nothing():
+    """Tensors alive and memory of the process after many steps with hooks, checkpoints, errors and copies."""
+    import copy
+    import resource
+
+    from tercel import nn
+    from tercel.utils.checkpoint import checkpoint
+
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = tercel.optim.AdamW(model.parameters())
+    handle = model[0].register_forward_hook(lambda module, args, out: out * 1)
+    x, target = tercel.randn(4, 8), tercel.tensor([0, 1, 2, 0])
+
+    def step():
+        h = checkpoint(model, x, use_reentrant=False)
+        loss = nn.functional.cross_entropy(h, target)
+        optimizer.zero_grad()
+        loss.backward(create_graph=False)
+        optimizer.step()
+        with pytest.raises(RuntimeError):
+            loss.backward()
+        copy.deepcopy(model).load_state_dict(model.state_dict())
+        copy.deepcopy(optimizer)
+
+    def run_steps(n):
+        for _ in range(n):
+            step()
+        gc.collect()
+        return tercel.memory_stats()["num_live"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    run_steps(20)
+    live, peak = run_steps(20)
+    after, peak_after = run_steps(100)
+    handle.remove()
+    assert after <= live + 2
+    assert peak_after - peak < 8 * 1024
