@@ -335,3 +335,107 @@ def test_limits_of_dtypes():
     assert tercel.iinfo(tercel.uint8).max == 255 and tercel.iinfo(tercel.int64).min == -(2**63)
     with pytest.raises(TypeError):
         tercel.finfo(tercel.int8)
+
+
+def test_sizes_stay_sizes():
+    size = tercel.zeros(2, 3, 4).shape
+    for value, expected in (
+        (size[1:], (3, 4)),
+        (size + (5,), (2, 3, 4, 5)),
+        (size[:1] * 2, (2, 2)),
+    ):
+        assert type(value) is tercel.Size and value == expected
+    assert size[1:].numel() == 12 and type(size[0]) is int
+    with pytest.raises(TypeError):
+        size + [5]
+
+
+def test_operators_with_arrays():
+    """The tensor's operator is used on either side: the result is a tensor, and gradients are kept."""
+    x = tercel.tensor([1.0, 2.0], requires_grad=True)
+    a = np.array([3.0, 4.0])
+    for y, expected in ((x * a, [3, 8]), (a * x, [3, 8]), (a - x, [2, 2]), (x / a, [1 / 3, 0.5])):
+        assert isinstance(y, tercel.Tensor) and y.dtype is tercel.float64 and y.requires_grad
+        assert y.tolist() == expected
+    for y in (np.float64(2) * x, np.float32(2) * x, x * np.float64(2), np.int64(2) * x):
+        assert y.dtype is tercel.float32 and y.tolist() == [2, 4]
+    assert (a > x).tolist() == [True, True] and (x == np.array([1, 5])).tolist() == [True, False]
+    z = tercel.zeros(2)
+    z += a
+    assert z.dtype is tercel.float32 and z.tolist() == [3, 4]
+    with pytest.raises(ValueError, match="broadcast"):
+        x + np.ones(3)
+
+
+def test_splits_into_many_parts():
+    """More parts than a tensor may have dimensions; sizes and positions as tensors and NumPy integers."""
+    x = tercel.arange(100)
+    sizes = [1] * 50 + [2] * 25
+    assert [len(p) for p in x.split(sizes)] == sizes
+    assert [len(p) for p in x.split_with_sizes(sizes)] == sizes
+    assert [len(p) for p in x.tensor_split(list(range(1, 100)))] == [1] * 100
+    assert [p.tolist() for p in x[:4].split(tercel.tensor([1, 3]))] == [[0], [1, 2, 3]]
+    assert [p.tolist() for p in x[:4].tensor_split(tercel.tensor([1]))] == [[0], [1, 2, 3]]
+    assert [p.tolist() for p in x[:4].split(np.int64(3))] == [[0, 1, 2], [3]]
+    assert len(x.tensor_split(np.int64(3))) == 3
+    a, b = tercel.ones(2, 0).chunk(2, 1)
+    assert a.shape == b.shape == (2, 0)
+    for bad in (tercel.tensor([1.5]), "12", [1.5], 2.5, None):
+        with pytest.raises(TypeError, match="split"):
+            x.split(bad)
+    with pytest.raises(ValueError, match="add up to 100"):
+        x.split(sizes[1:])
+    with pytest.raises(ValueError, match="divisible"):
+        tercel.hsplit(x, 3)
+
+
+def test_small_protocols():
+    x = tercel.tensor([[1, 2], [3, 4]])
+    assert [r.tolist() for r in reversed(x)] == [[3, 4], [1, 2]]
+    assert 3 in x and tercel.tensor(5) not in x
+    with pytest.raises(TypeError, match="in: expected"):
+        "3" in x  # noqa: B015
+    assert x[range(1)].tolist() == [[1, 2]] and x[:, range(1, 2)].tolist() == [[2], [4]]
+    assert tercel.zeros(2).copy_(3).tolist() == [3, 3]
+    assert x.real is x and x.conj() is x and x.layout is tercel.strided and x.is_cpu
+    assert x.mH.tolist() == [[1, 3], [2, 4]]
+
+
+def test_numbers_alone_have_the_default_dtype():
+    mask = tercel.tensor([True, False])
+    assert tercel.where(mask, 1.5, 0).dtype is tercel.float32
+    assert tercel.where(mask, 1, 0).dtype is tercel.int64
+    assert tercel.result_type(1.5, 2) is tercel.float32
+
+
+def test_legacy_constructors():
+    assert tercel.Tensor(2, 3).shape == tercel.Tensor(tercel.Size([2, 3])).shape == (2, 3)
+    assert tercel.Tensor(3).shape == (3,) and tercel.Tensor().shape == (0,)
+    assert (
+        tercel.Tensor([1, 2]).tolist() == [1.0, 2.0] and tercel.Tensor([1]).dtype is tercel.float32
+    )
+    for bad in (lambda: tercel.Tensor(2, "a"), lambda: tercel.Tensor(2, size=3)):
+        with pytest.raises(TypeError, match="Tensor"):
+            bad()
+    x = tercel.LongTensor([1, 2])
+    assert x.dtype is tercel.int64 and tercel.FloatTensor(2, 3).shape == (2, 3)
+    assert isinstance(x, tercel.LongTensor) and not isinstance(x, tercel.FloatTensor)
+    assert x.type() == "tercel.LongTensor" == tercel.typename(x)
+    for kind in ("torch.FloatTensor", "tercel.FloatTensor", tercel.FloatTensor, tercel.float32):
+        assert x.type(kind).dtype is tercel.float32
+    for bad in ("tercel.OddTensor", "float32", 3):
+        with pytest.raises((TypeError, ValueError), match="type: expected"):
+            x.type(bad)
+    assert x.new(2, 3).shape == (2, 3) and x.new([1.0]).dtype is tercel.int64
+
+
+def test_small_functions():
+    x = tercel.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    assert x.sum_to_size(2).tolist() == [4, 6] and x.sum_to_size((1, 1)).tolist() == [[10]]
+    with pytest.raises(ValueError, match="sum_to_size"):
+        x.sum_to_size(3)
+    assert tercel.scalar_tensor(3).dtype is tercel.float32
+    assert tercel.fill(x, 2.0).tolist() == [[2, 2], [2, 2]] and x[0, 0] == 1
+    assert tercel.is_nonzero(tercel.ones(1)) and x.is_same_size(tercel.ones(2, 2))
+    assert x.is_set_to(x.detach()) and not x.is_set_to(x.clone())
+    assert tercel.compile(abs) is abs and tercel.compile(mode="default")(abs) is abs

@@ -53,12 +53,13 @@ DType result_type(const Tensor* const* tensors, size_t n) {
   DType result = DType::f32;
   for (int rank = 0; rank < 3; ++rank) {
     if (!seen[rank]) continue;
+    // A float number gives the default dtype, not the float64 that holds it.
+    const DType type = rank == 2 && is_float(types[rank]) ? default_dtype() : types[rank];
     if (!have) {
-      result = types[rank];
+      result = type;
       have = true;
-    } else if (category(types[rank]) > category(result)) {
-      // A float number next to integers gives the default dtype, not the number's own float64.
-      result = rank == 2 && is_float(types[rank]) ? default_dtype() : types[rank];
+    } else if (category(type) > category(result)) {
+      result = type;
     }
   }
   return result;

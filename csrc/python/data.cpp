@@ -4,6 +4,7 @@
 #include "cuda/array_interface.h"
 #include "cuda/runtime.h"
 #include "ops/copy/copy.h"
+#include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
 #include "python/bind.h"
 #include "python/buffers.h"
@@ -341,8 +342,15 @@ gives a tensor that refuses in-place writes.)");
         return t;
       });
   b.method("__contains__", [](const py::object& self, const py::object& value) {
+    Scalar number(0);
+    TERCEL_CHECK(is_tensor_object(value.ptr()) || scalar_from_object(value.ptr(), &number), Type,
+                 "in: expected a number or a Tensor, got ", Py_TYPE(value.ptr())->tp_name);
     return py::cast<bool>(self.attr("__eq__")(value).attr("any")().attr("item")());
   });
+  b.method("__reversed__",
+           [](const Tensor& t) { return t.dim() == 0 ? t : flip(t, Dims::filled(1, 0)); });
+  // NumPy's operators with a tensor on the right are the tensor's.
+  b.tensor_type().attr("__array_priority__") = 1000;
   b.method("__format__", [](const py::object& self, const std::string& spec) {
     const Tensor& t = tensor_of(self.ptr());
     if (t.dim() == 0) return py::str(py::cast(item(t)).attr("__format__")(spec));

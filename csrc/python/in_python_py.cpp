@@ -13,6 +13,10 @@ void bind_in_python(Binder& b) {
                    {"cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet",
                     "matrix_exp", "pinverse", "qr", "slogdet", "svd"}},
            Methods{"tercel._elements", {"apply_", "map_"}},
+           Methods{"tercel._legacy", {"new", "type"}},
+           Methods{"tercel._small",
+                   {"conj", "is_conj", "is_inference", "is_neg", "is_nonzero", "is_same_size",
+                    "is_set_to", "isreal", "resolve_conj", "resolve_neg", "sum_to_size"}},
            Methods{"tercel.special", {"mvlgamma"}},
        }) {
     for (const char* name : m.names) {

@@ -27,7 +27,9 @@ int64_t int_of(PyObject* o) {
 }
 
 bool is_plain_int(PyObject* o) { return PyLong_Check(o) && !PyBool_Check(o); }
-bool is_index_sequence(PyObject* o) { return PyList_Check(o) || PyTuple_Check(o); }
+bool is_index_sequence(PyObject* o) {
+  return PyList_Check(o) || PyTuple_Check(o) || PyRange_Check(o);
+}
 
 Tensor apply_slice(const Tensor& t, int64_t dim, PyObject* slice_object) {
   auto* s = reinterpret_cast<PySliceObject*>(slice_object);

@@ -1,6 +1,8 @@
 // Operators of Tensor: arithmetic, comparison, conversion to numbers, length, iteration, repr.
 #include <Python.h>
 
+#include <cstring>
+
 #include "ops/elementwise/elementwise.h"
 #include "ops/matmul/matmul.h"
 #include "ops/view/view.h"
@@ -17,8 +19,13 @@ bool operand(PyObject* o, Tensor* out) {
     return true;
   }
   Scalar s(0);
-  if (!scalar_from_object(o, &s)) return false;
-  *out = wrap_number(s);
+  if (scalar_from_object(o, &s)) {
+    *out = wrap_number(s);
+    return true;
+  }
+  // __array_priority__ (data.cpp) makes NumPy leave the operation to the tensor.
+  if (std::strcmp(Py_TYPE(o)->tp_name, "numpy.ndarray") != 0) return false;
+  *out = tensor_from_data(o, std::nullopt, false);
   return true;
 }
 

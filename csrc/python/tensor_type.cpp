@@ -6,6 +6,7 @@
 #include "ops/view/view.h"
 #include "python/caster.h"
 #include "python/errors.h"
+#include "python/values.h"
 
 namespace tercel {
 
@@ -70,24 +71,34 @@ void tensor_dealloc(PyObject* self) {
   Py_DECREF(type);
 }
 
-// Tensor(data): like PyTorch's legacy constructor, in the default dtype; sizes are refused with a
-// hint.
+// The sizes of Tensor(2, 3) or Tensor(Size([2, 3])), if `args` are sizes.
+bool legacy_sizes(PyObject* args, Dims* sizes) {
+  const Py_ssize_t n = PyTuple_GET_SIZE(args);
+  if (n == 1 && is_size_object(PyTuple_GET_ITEM(args, 0)))
+    return dims_from_object(PyTuple_GET_ITEM(args, 0), sizes);
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject* o = PyTuple_GET_ITEM(args, i);
+    if (!PyLong_Check(o) && (!PyIndex_Check(o) || is_tensor_object(o) || PySequence_Check(o)))
+      return false;
+  }
+  return dims_from_object(args, sizes);
+}
+
+// Tensor(data) and Tensor(*sizes): PyTorch's legacy constructor, in the default dtype.
 PyObject* tensor_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   return object_or_null([&]() -> PyObject* {
-    PyObject* data = nullptr;
-    if ((kwargs && PyDict_GET_SIZE(kwargs)) || !PyArg_UnpackTuple(args, "Tensor", 0, 1, &data)) {
-      if (!PyErr_Occurred() || PyErr_ExceptionMatches(PyExc_TypeError)) {
-        PyErr_SetString(
-            PyExc_TypeError,
-            "Tensor: expected at most one argument (the data); use empty(sizes) for sizes");
-      }
+    Dims sizes{0};
+    const Py_ssize_t n = PyTuple_GET_SIZE(args);
+    const bool by_size = n == 0 || legacy_sizes(args, &sizes);
+    if ((kwargs && PyDict_GET_SIZE(kwargs)) || (n != 1 && !by_size)) {
+      PyErr_SetString(PyExc_TypeError, "Tensor: expected the data, or sizes as ints");
       return nullptr;
     }
-    Tensor t =
-        data ? tensor_from_data(
-                   data, is_tensor_object(data) ? std::optional<DType>() : default_dtype(), true)
-             : empty({0}, default_dtype());
-    return new_object(type, t);
+    if (by_size) return new_object(type, empty(sizes, default_dtype()));
+    PyObject* data = PyTuple_GET_ITEM(args, 0);
+    return new_object(
+        type, tensor_from_data(
+                  data, is_tensor_object(data) ? std::optional<DType>() : default_dtype(), true));
   });
 }
 
@@ -120,6 +131,9 @@ TERCEL_GETTER(get_retains_grad,
 TERCEL_GETTER(get_output_nr,
               PyLong_FromUnsignedLong(t.impl()->autograd ? t.impl()->autograd->output_index : 0))
 TERCEL_GETTER(get_is_cuda, PyBool_FromLong(t.device().is_cuda()))
+TERCEL_GETTER(get_is_cpu, PyBool_FromLong(t.device().is_cpu()))
+TERCEL_GETTER(get_layout, (static_cast<void>(t), PyUnicode_InternFromString("strided")))
+TERCEL_GETTER(get_real, wrap_tensor(t))
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
 
 int set_requires_grad(PyObject* self, PyObject* value, void*) {
@@ -167,6 +181,8 @@ PyGetSetDef getset[] = {
     {"shape", get_shape, nullptr, "Sizes of the tensor (tercel.Size).", nullptr},
     {"dtype", get_dtype, nullptr, "Element type.", nullptr},
     {"device", get_device, nullptr, "Where the data lives.", nullptr},
+    {"layout", get_layout, nullptr, "tercel.strided.", nullptr},
+    {"real", get_real, nullptr, "The tensor itself: complex dtypes are not provided.", nullptr},
     {"ndim", get_ndim, nullptr, "Number of dimensions.", nullptr},
     {"requires_grad", get_requires_grad, set_requires_grad,
      "Whether gradients are recorded for this tensor.", nullptr},
@@ -176,6 +192,7 @@ PyGetSetDef getset[] = {
     {"data", get_data, set_data, "The same values without history.", nullptr},
     {"T", get_T, nullptr, "The tensor with its dimensions reversed.", nullptr},
     {"mT", get_mT, nullptr, "The tensor with its last two dimensions swapped.", nullptr},
+    {"mH", get_mT, nullptr, "Conjugate transpose of matrices (real: mT).", nullptr},
     {"H", get_mT, nullptr, "Conjugate transpose of a matrix (real: the transpose).", nullptr},
     {"_version", get_version, nullptr, "Counts in-place writes to the storage.", nullptr},
     {"itemsize", get_itemsize, nullptr, "Bytes per element.", nullptr},
@@ -184,6 +201,8 @@ PyGetSetDef getset[] = {
     {"retains_grad", get_retains_grad, nullptr, "True if a non-leaf keeps its gradient.", nullptr},
     {"output_nr", get_output_nr, nullptr, "Which output of grad_fn this tensor is.", nullptr},
     {"is_cuda", get_is_cuda, nullptr, "True if the tensor is on a CUDA device.", nullptr},
+    {"is_cpu", get_is_cpu, nullptr, "True if the tensor is in host memory.", nullptr},
+    {"is_meta", get_false, nullptr, "False: tensors always have data.", nullptr},
     {"is_sparse", get_false, nullptr, "False: sparse layouts are not provided.", nullptr},
     {"is_quantized", get_false, nullptr, "False for this tensor type.", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr}};

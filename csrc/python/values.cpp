@@ -188,9 +188,31 @@ PyObject* size_numel(PyObject* self, PyObject*) {
       },
       static_cast<PyObject*>(nullptr));
 }
+// What a tuple operation made, as a Size; other results (an element, NotImplemented, nullptr) pass.
+PyObject* as_size(PyObject* made) {
+  if (!made || !PyTuple_CheckExact(made)) return made;
+  PyObject* args = PyTuple_Pack(1, made);
+  Py_DECREF(made);
+  if (!args) return nullptr;
+  PyObject* out = PyTuple_Type.tp_new(g_size_type, args, nullptr);
+  Py_DECREF(args);
+  return out;
+}
+PyObject* size_subscript(PyObject* self, PyObject* item) {
+  return as_size(PyTuple_Type.tp_as_mapping->mp_subscript(self, item));
+}
+PyObject* size_concat(PyObject* self, PyObject* other) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_concat(self, other));
+}
+PyObject* size_repeat(PyObject* self, Py_ssize_t n) {
+  return as_size(PyTuple_Type.tp_as_sequence->sq_repeat(self, n));
+}
 PyMethodDef size_methods[] = {{"numel", size_numel, METH_NOARGS, "Product of the sizes."},
                               {nullptr, nullptr, 0, nullptr}};
 PyType_Slot size_slots[] = {{Py_tp_repr, reinterpret_cast<void*>(size_repr)},
+                            {Py_mp_subscript, reinterpret_cast<void*>(size_subscript)},
+                            {Py_sq_concat, reinterpret_cast<void*>(size_concat)},
+                            {Py_sq_repeat, reinterpret_cast<void*>(size_repeat)},
                             {Py_tp_methods, size_methods},
                             {Py_tp_doc, const_cast<char*>("Sizes of a tensor: a tuple of ints.")},
                             {0, nullptr}};
@@ -261,6 +283,8 @@ PyObject* size_object(const Dims& d) {
   for (int i = 0; i < d.size(); ++i) PyTuple_SET_ITEM(o, i, PyLong_FromLongLong(d[i]));
   return o;
 }
+
+bool is_size_object(PyObject* object) { return Py_IS_TYPE(object, g_size_type); }
 
 bool dims_from_object(PyObject* object, Dims* out) {
   *out = Dims();

@@ -6,5 +6,6 @@
 namespace tercel {
 
 void bind_values(pybind11::module_& module);
+bool is_size_object(PyObject* object);
 
 }  // namespace tercel

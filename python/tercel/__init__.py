@@ -85,6 +85,42 @@ _LAZY = {
         "linalg._plain",
     ),
     "mvlgamma": "special",
+    **dict.fromkeys(
+        (
+            "BFloat16Tensor",
+            "BoolTensor",
+            "ByteTensor",
+            "CharTensor",
+            "DoubleTensor",
+            "FloatTensor",
+            "HalfTensor",
+            "IntTensor",
+            "LongTensor",
+            "ShortTensor",
+            "typename",
+        ),
+        "_legacy",
+    ),
+    **dict.fromkeys(
+        (
+            "compile",
+            "conj",
+            "conj_physical",
+            "fill",
+            "is_conj",
+            "is_inference",
+            "is_neg",
+            "is_nonzero",
+            "is_same_size",
+            "is_storage",
+            "isreal",
+            "real",
+            "resolve_conj",
+            "resolve_neg",
+            "scalar_tensor",
+        ),
+        "_small",
+    ),
 }
 
 

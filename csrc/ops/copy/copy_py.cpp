@@ -99,12 +99,8 @@ void bind_copy(Binder& b) {
            "copy=True always copies. Floats round to nearest even; float8 saturates; float to "
            "integer truncates.");
   b.method(
-      "type",
-      [](const Tensor& t, const std::optional<DType>& dtype) -> py::object {
-        if (dtype) return py::cast(to(t, *dtype));
-        return py::str(std::string("tercel.") + dtype_name(t.dtype()));
-      },
-      py::arg("dtype") = py::none(), "Name of the dtype, or the tensor cast to `dtype`.");
+      "_is_inference", [](const Tensor& t) { return t.impl()->inference; },
+      "True for a tensor made in inference mode.");
   b.method(
       "type_as", [](const Tensor& t, const Tensor& other) { return to(t, other.dtype()); },
       py::arg("other"), "Cast to the dtype of `other`.");
@@ -141,9 +137,11 @@ void bind_copy(Binder& b) {
       "True if the tensor is in page-locked memory.");
   b.method(
       "copy_",
-      [](Tensor t, const Tensor& src, bool non_blocking) { return copy_(t, src, non_blocking); },
+      [](Tensor t, const Operand& src, bool non_blocking) {
+        return copy_(t, src.tensor, non_blocking);
+      },
       py::arg("src"), py::arg("non_blocking") = false,
-      "Copies src (broadcast, converted) into this tensor.");
+      "Copies src (a tensor, broadcast and converted, or a number) into this tensor.");
   b.method(
       "fill_",
       [](Tensor t, const Operand& value) {

@@ -15,6 +15,7 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
                    std::optional<Device> device, bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
+        checked_numel(shape, name);
         const DType t = dtype.value_or(out && out->defined() ? out->dtype() : default_dtype());
         return with_requires_grad(into_out(make(shape, t, device_for(device, out)), out, name),
                                   requires_grad);
@@ -29,13 +30,14 @@ void def_like(Binder& b, const char* name, Make make, const char* doc) {
   b.function(
       name,
       [name, make](const Tensor& input, std::optional<DType> dtype, const py::object& layout,
-                   std::optional<Device> device, bool requires_grad, const py::object&) {
-        check_layout(layout, false, name);
+                   std::optional<Device> device, bool pin_memory, bool requires_grad,
+                   const py::object&) {
+        check_layout(layout, pin_memory, name);
         return with_requires_grad(
             placed(make(empty_like(input, dtype.value_or(input.dtype()))), device), requires_grad);
       },
       py::arg("input"), py::kw_only(), py::arg("dtype") = py::none(),
-      py::arg("layout") = py::none(), py::arg("device") = py::none(),
+      py::arg("layout") = py::none(), py::arg("device") = py::none(), py::arg("pin_memory") = false,
       py::arg("requires_grad") = false, py::arg("memory_format") = py::none(), doc);
 }
 
@@ -48,6 +50,7 @@ void def_new(Binder& b, const char* name, Make make, const char* doc) {
                    std::optional<Device> device, bool pin_memory, bool requires_grad) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
+        checked_numel(shape, name);
         return with_requires_grad(
             placed(make(shape, dtype.value_or(self.dtype()), self.device()), device),
             requires_grad);
@@ -57,7 +60,10 @@ void def_new(Binder& b, const char* name, Make make, const char* doc) {
       py::arg("requires_grad") = false, doc);
 }
 
-Tensor make_filled(const Shape& shape, DType dtype, Device device, Scalar value) {
+Tensor make_filled(const Shape& shape, DType dtype, Device device, Scalar value,
+                   const char* op = "full") {
+  checked_numel(shape, op);
+  check_fits(value, dtype, op);
   Tensor t = empty(shape, dtype, device);
   fill_(t, value);
   return t;

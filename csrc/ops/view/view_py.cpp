@@ -3,6 +3,7 @@
 
 #include "ops/copy/copy.h"
 #include "ops/view/resize.h"
+#include "ops/view/split.h"
 #include "python/bind.h"
 
 namespace tercel {
@@ -14,16 +15,46 @@ Tensor squeeze_any(const Tensor& t, const std::optional<Dims>& dim) {
   return dim ? squeeze(t, *dim) : squeeze(t);
 }
 
+// Sizes or positions given as a sequence of ints or a tensor of them.
+std::vector<int64_t> cuts_of(const py::object& given, const char* op) {
+  py::object numbers = given;
+  if (is_tensor_object(given.ptr())) {
+    const Tensor& t = tensor_of(given.ptr());
+    TERCEL_CHECK(!is_float(t.dtype()) && t.dim() == 1, Type, op,
+                 ": expected an int, ints, or a 1-d integer tensor, got ", dtype_name(t.dtype()),
+                 " of shape ", t.shape());
+    numbers = given.attr("tolist")();
+  }
+  TERCEL_CHECK(py::isinstance<py::sequence>(numbers) && !py::isinstance<py::str>(numbers), Type, op,
+               ": expected an int or a sequence of ints, got ", Py_TYPE(given.ptr())->tp_name);
+  std::vector<int64_t> cuts;
+  for (const py::handle& number : numbers) {
+    Dims one;
+    TERCEL_CHECK(PyIndex_Check(number.ptr()) && dims_from_object(number.ptr(), &one), Type, op,
+                 ": expected ints, got ", Py_TYPE(number.ptr())->tp_name);
+    cuts.push_back(one[0]);
+  }
+  return cuts;
+}
+
+// One number: an int, a NumPy integer or a 0-d integer tensor.
+bool is_count(const py::object& given) {
+  if (is_tensor_object(given.ptr())) {
+    const Tensor& t = tensor_of(given.ptr());
+    return t.dim() == 0 && !is_float(t.dtype());
+  }
+  return PyIndex_Check(given.ptr());
+}
+
 TensorList split_any(const Tensor& t, const py::object& size_or_sections, int64_t dim) {
-  if (py::isinstance<py::int_>(size_or_sections))
-    return split(t, size_or_sections.cast<int64_t>(), dim);
-  return split_sizes(t, size_or_sections.cast<Dims>(), dim);
+  if (is_count(size_or_sections)) return split(t, size_or_sections.cast<int64_t>(), dim);
+  return split_sizes(t, cuts_of(size_or_sections, "split"), dim);
 }
 
 TensorList tensor_split_any(const Tensor& t, const py::object& indices_or_sections, int64_t dim) {
-  if (py::isinstance<py::int_>(indices_or_sections))
+  if (is_count(indices_or_sections))
     return tensor_split(t, indices_or_sections.cast<int64_t>(), dim);
-  return tensor_split_at(t, indices_or_sections.cast<Dims>(), dim);
+  return tensor_split_at(t, cuts_of(indices_or_sections, "tensor_split"), dim);
 }
 
 // PyTorch names the argument in all three ways.
@@ -59,7 +90,14 @@ void bind_dim_split(Binder& b, const char* name, int rank, int dim) {
   const auto split = [name, rank, dim](const Tensor& t, const py::object& indices_or_sections) {
     TERCEL_CHECK(t.dim() >= rank, Shape, name, ": expected at least ", rank,
                  " dimensions, got shape ", t.shape());
-    return tensor_split_any(t, indices_or_sections, t.dim() == 1 ? 0 : dim);
+    const int along = t.dim() == 1 ? 0 : dim;
+    if (is_count(indices_or_sections)) {
+      const auto sections = indices_or_sections.cast<int64_t>();
+      TERCEL_CHECK(sections <= 0 || t.size(along) % sections == 0, Value, name, ": size ",
+                   t.size(along), " of dim ", along, " is not divisible by ", sections,
+                   "; use tensor_split");
+    }
+    return tensor_split_any(t, indices_or_sections, along);
   };
   for (const char* cuts : kSplitNames) {
     b.both(name, split, py::arg("input"), py::arg(cuts),
@@ -216,8 +254,13 @@ void bind_view(Binder& b) {
   b.function("split", split_any, py::arg("tensor"), py::arg("split_size_or_sections"),
              py::arg("dim") = 0, split_doc);
   b.method("split", split_any, py::arg("split_size"), py::arg("dim") = 0, split_doc);
-  b.both("split_with_sizes", &split_sizes, py::arg("input"), py::arg("split_sizes"),
-         py::arg("dim") = 0, "Views of the listed sizes along `dim`.");
+  b.both(
+      "split_with_sizes",
+      [](const Tensor& t, const py::object& sizes, int64_t dim) {
+        return split_sizes(t, cuts_of(sizes, "split_with_sizes"), dim);
+      },
+      py::arg("input"), py::arg("split_sizes"), py::arg("dim") = 0,
+      "Views of the listed sizes along `dim`.");
   b.both("chunk", &chunk, py::arg("input"), py::arg("chunks"), py::arg("dim") = 0,
          "At most `chunks` views of equal size along `dim`.");
   for (const char* cuts : kSplitNames) {

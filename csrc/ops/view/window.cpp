@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ops/copy/copy.h"
+#include "ops/view/split.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -174,16 +175,18 @@ Tensor narrow(const Tensor& t, int64_t dim, int64_t start, int64_t length) {
   return slice(t, d, a, a + length);
 }
 
-TensorList split_sizes(const Tensor& t, const Dims& sizes, int64_t dim) {
+TensorList split_sizes(const Tensor& t, const std::vector<int64_t>& sizes, int64_t dim) {
   TERCEL_CHECK(t.dim() > 0, Shape, "split: a 0-d tensor cannot be split");
   const int d = normalize_dim(dim, t.dim(), "split");
   int64_t total = 0;
   for (int64_t s : sizes) {
-    TERCEL_CHECK(s >= 0, Value, "split: sizes must not be negative, got ", sizes);
+    TERCEL_CHECK(s >= 0, Value, "split: sizes must not be negative, got ", s);
     total = checked_add(total, s, "split");
   }
-  TERCEL_CHECK(total == t.size(d), Value, "split: sizes ", sizes, " must add up to ", t.size(d));
+  TERCEL_CHECK(total == t.size(d), Value, "split: sizes must add up to ", t.size(d),
+               " (the size of dim ", d, "), got ", sizes.size(), " sizes that add up to ", total);
   TensorList out;
+  out.reserve(sizes.size());
   int64_t at = 0;
   for (int64_t s : sizes) {
     out.push_back(narrow(t, d, at, s));
@@ -209,8 +212,11 @@ TensorList chunk(const Tensor& t, int64_t chunks, int64_t dim) {
   TERCEL_CHECK(t.dim() > 0, Shape, "chunk: a 0-d tensor cannot be split");
   TERCEL_CHECK(chunks > 0, Value, "chunk: chunks must be positive, got ", chunks);
   const int d = normalize_dim(dim, t.dim(), "chunk");
-  const int64_t size = t.size(d) == 0 ? 0 : (t.size(d) - 1) / chunks + 1;
-  return split(t, size, d);
+  if (t.size(d) == 0) {  // as many parts as asked for, so that unpacking them works
+    TERCEL_CHECK(chunks <= 1'000'000, Value, "chunk: too many chunks: ", chunks);
+    return split_sizes(t, std::vector<int64_t>(static_cast<size_t>(chunks), 0), d);
+  }
+  return split(t, (t.size(d) - 1) / chunks + 1, d);
 }
 
 TensorList tensor_split(const Tensor& t, int64_t sections, int64_t dim) {
@@ -229,7 +235,15 @@ TensorList tensor_split(const Tensor& t, int64_t sections, int64_t dim) {
   return out;
 }
 
+TensorList split_sizes(const Tensor& t, const Dims& sizes, int64_t dim) {
+  return split_sizes(t, std::vector<int64_t>(sizes.begin(), sizes.end()), dim);
+}
+
 TensorList tensor_split_at(const Tensor& t, const Dims& indices, int64_t dim) {
+  return tensor_split_at(t, std::vector<int64_t>(indices.begin(), indices.end()), dim);
+}
+
+TensorList tensor_split_at(const Tensor& t, const std::vector<int64_t>& indices, int64_t dim) {
   TERCEL_CHECK(t.dim() > 0, Shape, "tensor_split: a 0-d tensor cannot be split");
   const int d = normalize_dim(dim, t.dim(), "tensor_split");
   TensorList out;
