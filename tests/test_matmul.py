@@ -38,8 +38,18 @@ def test_error_bound(k, kind):
     assert np.max(np.abs(y - exact) / magnitude) <= bound * 2.0**-24
 
 
+@pytest.fixture
+def no_tiles():
+    """AMX adds the products of 16-bit floats in another order than float32 does."""
+    before = tercel.get_isa()
+    if before == "amx":
+        tercel.set_isa("avx512")
+    yield
+    tercel.set_isa(before)
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_is_rounded_once(dtype):
+def test_half_is_rounded_once(dtype, no_tiles):
     a = tercel.from_numpy(normal(40, 700)).to(getattr(tercel, dtype))
     b = tercel.from_numpy(normal(700, 50)).to(getattr(tercel, dtype))
     wide = tercel.mm(a.float(), b.float())

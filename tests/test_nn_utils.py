@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
 
 import tercel
 from tercel import nn
+from tercel.nn import utils
 from tercel.nn.utils import parametrizations, parametrize
+from tercel.testing import bits
 from tercel.utils.checkpoint import checkpoint, checkpoint_sequential
 
 
@@ -286,3 +289,40 @@ def test_checkpoint_cases():
         checkpoint(3, x)
     with pytest.raises(ValueError):
         checkpoint_sequential(nn.Sequential(lin), 3, x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "float64"])
+def test_pack_linear_changes_no_bits(dtype):
+    """Kept panels (only processors with AMX make any) follow the weight; training and state are those of Linear."""
+    to = getattr(tercel, dtype)
+    tercel.manual_seed(2)
+    net = nn.Sequential(nn.Linear(70, 40), nn.ReLU(), nn.Linear(40, 33, bias=False)).to(to)
+    twin = utils.pack_linear_(copy.deepcopy(net))
+    assert type(twin[0]) is utils.PackedLinear and list(twin.state_dict()) == list(net.state_dict())
+    assert utils.pack_linear_(twin)[0] is twin[0]
+    x = tercel.randn(3, 5, 70).to(to)
+
+    def same(a, b):
+        with tercel.no_grad():
+            assert bits(a(x)) == bits(b(x))
+            assert bits(a(x[0, 0])) == bits(b(x[0, 0])) and a(x[:0]).shape == (0, 5, 33)
+
+    same(net, twin)
+    for model in (net, twin):
+        model.train()
+        model(x).float().sum().backward()
+        with tercel.no_grad():
+            for p in model.parameters():
+                p.sub_(p.grad)
+    same(net, twin)
+    same(net, copy.deepcopy(twin))
+    same(net, pickle.loads(pickle.dumps(twin)))
+    fresh = utils.pack_linear_(
+        nn.Sequential(nn.Linear(70, 40), nn.ReLU(), nn.Linear(40, 33, bias=False)).to(to)
+    )
+    same(fresh, fresh)
+    fresh.load_state_dict(net.state_dict())
+    same(net, fresh)
+    assert type(utils.pack_linear_(copy.deepcopy(net), lambda m, name: name == "0")[2]) is nn.Linear
+    with pytest.raises(ValueError, match="weight must have shape"):
+        twin(x[..., :69])

@@ -110,6 +110,35 @@ for dtype in ("bfloat16", "float16"):
         gemm(f"{rows}x4096x4096 nt", rows, 4096, 4096, tb=True, dtype=dtype)
 
 
+def no_grad_call(L, layer, x):
+    with L.no_grad():
+        return layer(x)
+
+
+def packed_layer(L, x, w):
+    """The same with a weight that stays packed (AMX), against PyTorch's plain product."""
+    if L.__name__ != "tercel":
+        return [x, w]
+    module = L.nn.Linear(w.shape[1], w.shape[0], bias=False)
+    module.weight = L.nn.Parameter(w)
+    return [x, L.nn.utils.pack_linear_(module)]
+
+
+for dtype in ("bfloat16", "float16"):
+    for rows, i, o in ((512,) * 3, (1024,) * 3, (2048,) * 3, (128, 768, 3072), (1, 4096, 4096)):
+        case(
+            "linear packed",
+            f"{rows}x{i}x{o}",
+            inputs=lambda s, rows=rows, i=i, o=o: [s.normal(rows, i), s.normal(o, i)],
+            prepare=packed_layer,
+            fn=lambda L, x, layer: no_grad_call(L, layer, x),
+            theirs=lambda L, x, w: L.nn.functional.linear(x, w),
+            dtype=dtype,
+            flops=2.0 * rows * i * o,
+            bytes=2 * (rows * i + i * o + rows * o),
+        )
+
+
 def scaled(shape, m, n, k, fmt, quick=False):
     """float8 operands with a scale per row and column; PyTorch has no such product on most processors, so it multiplies
     the decoded operands in float32."""

@@ -15,6 +15,7 @@
 #include "core/parallel.h"
 #include "ops/matmul/gemm.h"
 #include "ops/matmul/gemm_ukr.h"
+#include "ops/matmul/linear_packed.h"
 #include "ops/matmul/matmul.h"
 #include "ops/ops.h"
 
@@ -299,6 +300,47 @@ TEST(gemm_pairs_rows_and_threads) {
   check_rows_and_threads<bf16>();
   check_rows_and_threads<f16>();
   check_rows_and_threads<f8e4m3>();
+}
+
+// Kept panels: the bits of linear, made once and again when the weight changes.
+TEST(linear_with_packed_weight) {
+  const UseModel model;
+  const auto check = []<class T>(T) {
+    for (const Shape& size :
+         {Shape{1, 16, 32}, Shape{5, 70, 600}, Shape{40, 2100, 64}, Shape{300, 33, 1100}}) {
+      const int64_t M = size[0], N = size[1], K = size[2];
+      const auto a = random_values<T>(M * K, 1), b = random_values<T>(N * K, 2),
+                 c = random_values<T>(N, 3);
+      const auto tensor = [](const std::vector<T>& v, Shape shape) {
+        const Tensor t = empty(shape, dtype_of<T>);
+        std::memcpy(t.data(), v.data(), v.size() * sizeof(T));
+        return t;
+      };
+      const Tensor x = tensor(a, {M, K}), bias = tensor(c, {N});
+      Tensor w = tensor(b, {N, K});
+      LinearPanels panels;
+      const auto equal = [&](const Tensor& v) {
+        const Tensor want = linear(x, v, bias), got = linear_packed(x, v, bias, panels);
+        CHECK(want.shape() == got.shape() &&
+              std::memcmp(want.data(), got.data(), static_cast<size_t>(want.numel()) * sizeof(T)) ==
+                  0);
+      };
+      equal(w);
+      CHECK(panels.nbytes() >= 2 * N * K);
+      equal(w);
+      mul_(w, Scalar(2.0));
+      equal(w);
+      equal(transpose(contiguous(transpose(w, 0, 1)), 0, 1));
+      w.set_requires_grad(true);
+      CHECK(linear_packed(x, w, bias, panels).requires_grad());
+    }
+  };
+  check(bf16());
+  check(f16());
+  LinearPanels none;
+  const Tensor x = empty({40, 64}, DType::f32), w = empty({48, 64}, DType::f32);
+  linear_packed(x, w, {}, none);
+  CHECK(none.nbytes() == 0);
 }
 
 // Too few columns for pairs, and an output across: the transposed product has enough.

@@ -273,6 +273,10 @@ void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, voi
   prepack(*choose(src.dtype).ukr, side, src, rows, K, dst);
 }
 
+const void* gemm_pair_kernel(const GemmArgs& g) { return use_pairs(g) ? choose(g).ukr : nullptr; }
+int64_t gemm_prepack_bytes(const GemmArgs& g) { return prepack_bytes(*choose(g).ukr, 1, g.N, g.K); }
+void gemm_prepack(const GemmArgs& g, void* dst) { prepack(*choose(g).ukr, 1, g.b, g.N, g.K, dst); }
+
 int64_t gemm_cost_ns(int64_t M, int64_t N, int64_t K, int64_t batch) {
   // About 32 multiply-adds per nanosecond; in floating point so that nothing overflows.
   const double work = static_cast<double>(M) * static_cast<double>(N) * static_cast<double>(K) *

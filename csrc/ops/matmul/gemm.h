@@ -47,6 +47,7 @@ struct GemmOperand {
   GemmPackFn pack = nullptr;      // replaces the built-in loader; data and strides are then unused
   const void* context = nullptr;  // its first argument
   const void* packed = nullptr;   // panels made by gemm_prepack; everything else is then unused
+  bool pairs = false;             // they are those of gemm_pair_kernel
   DType dtype = DType::f32;       // of the elements; the operands may differ, but f64 goes with f64
   GemmBlockScale scale;           // not with float64
 };
@@ -111,6 +112,12 @@ void gemm_gated(const GatedGemmArgs& args);
 // (nr). The layout belongs to the ISA level in force: repack when isa_level() has changed.
 int64_t gemm_prepack_bytes(int side, int64_t rows, int64_t K, DType in_dtype);
 void gemm_prepack(int side, const GemmOperand& src, int64_t rows, int64_t K, void* dst);
+
+// The kernel on pairs (gemm_pairs.h) that would multiply a product like g with any number of rows,
+// or null; and the panels of g.b for it.
+const void* gemm_pair_kernel(const GemmArgs& g);
+int64_t gemm_prepack_bytes(const GemmArgs& g);
+void gemm_prepack(const GemmArgs& g, void* dst);
 
 // Register tile of the micro-kernel in use for an accumulation dtype (f32, f64).
 struct GemmTile {

@@ -77,7 +77,9 @@ Choice choose(DType in_dtype) {
 // Pairs are a matter of K and N only: a row must not depend on how many there are. float8 is exact
 // in either element.
 static const GemmUkernel* pair_kernel(const GemmArgs& g) {
-  const auto fits = [](const GemmOperand& x) { return plain(x) && !x.scale.data; };
+  const auto fits = [](const GemmOperand& x) {
+    return !x.pack && !x.scale.data && (!x.packed || x.pairs);
+  };
   if (g.f32_products < 0 || g.K < 32 || g.N < 16 || !fits(g.a) || !fits(g.b)) return nullptr;
   const DType a = g.a.dtype, b = g.b.dtype;
   if (a == DType::f32 && b == DType::f32)

@@ -2,6 +2,7 @@
 #include "core/autocast.h"
 #include "ops/copy/copy.h"
 #include "ops/creation/factory_args.h"
+#include "ops/matmul/linear_packed.h"
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
 #include "ops/view/view.h"
@@ -85,6 +86,24 @@ void bind_products(Binder& b) {
                      "beta * input + alpha * (batch1 @ batch2) per batch index, see addmm.");
   bind_add<&addr>(b, "addr", "addr_", "vec1", "vec2",
                   "beta * input + alpha * outer(vec1, vec2), see addmm.");
+}
+
+// nn.utils.pack_linear_ is the public face.
+void bind_packed(Binder& b) {
+  py::class_<LinearPanels>(b.module(), "_LinearPanels", "Panels of a weight, kept between calls.")
+      .def(py::init<>())
+      .def_property_readonly("nbytes", &LinearPanels::nbytes)
+      .def("__deepcopy__",
+           [](const LinearPanels&, const py::dict&) { return std::make_unique<LinearPanels>(); })
+      .def("__reduce__", [](const LinearPanels&) {
+        return py::make_tuple(py::type::of<LinearPanels>(), py::tuple());
+      });
+  b.function(
+      "_linear_packed",
+      [](const Tensor& x, const Tensor& w, const Out& bias, LinearPanels& panels) {
+        return linear_packed(x, w, or_undefined(bias), panels);
+      },
+      py::arg("input"), py::arg("weight"), py::arg("bias"), py::arg("panels"));
 }
 
 void bind_linear(Binder& b) {
@@ -284,6 +303,7 @@ void bind_einsum(Binder& b) {
 void bind_matmul(Binder& b) {
   bind_products(b);
   bind_linear(b);
+  bind_packed(b);
   bind_einsum(b);
   bind_autocast(b);
   bind_precision(b);

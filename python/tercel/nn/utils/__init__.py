@@ -15,11 +15,13 @@ from .fusion import (
     fuse_linear_bn_eval,
     fuse_linear_bn_weights,
 )
+from .pack import PackedLinear, pack_linear_
 from .reparametrize import remove_spectral_norm, remove_weight_norm, spectral_norm, weight_norm
 from .skip import skip_init
 from .stateless import functional_call
 
 __all__ = [
+    "PackedLinear",
     "clip_grad_norm",
     "clip_grad_norm_",
     "clip_grad_value_",
@@ -30,6 +32,7 @@ __all__ = [
     "fuse_linear_bn_eval",
     "fuse_linear_bn_weights",
     "get_total_norm",
+    "pack_linear_",
     "parameters_to_vector",
     "parametrizations",
     "parametrize",
