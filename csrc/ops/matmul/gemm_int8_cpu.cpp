@@ -35,12 +35,82 @@ TERCEL_INLINE void interleave(const int8_t* r, int64_t step, int8_t* out) {
   __builtin_memcpy(out + 48, &l3, 16);
 }
 
-// Sum of the four signed bytes of each word.
-TERCEL_INLINE VecI sum_bytes(VecI w) {
-  using simd::shift_left;
-  using simd::shift_right_signed;
-  return (shift_right_signed<24>(shift_left<24>(w)) + shift_right_signed<24>(shift_left<16>(w))) +
-         (shift_right_signed<24>(shift_left<8>(w)) + shift_right_signed<24>(w));
+// Column sums of a panel, a line at a time. The two instructions that add neighbours cannot
+// saturate here: one factor is 1.
+#if defined(TERCEL_LEVEL_AVX512)
+struct LineSums {
+  __m512i v = _mm512_setzero_si512();
+  TERCEL_INLINE void add(const int8_t* line) {
+    const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1),
+                                               _mm512_load_si512(static_cast<const void*>(line)));
+    v = _mm512_add_epi32(v, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+  }
+  TERCEL_INLINE void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
+};
+#elif defined(TERCEL_LEVEL_AVX2)
+struct LineSums {
+  __m256i v[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+  TERCEL_INLINE void add(const int8_t* line) {
+    for (int i = 0; i < 2; ++i) {
+      const __m256i bytes = _mm256_load_si256(reinterpret_cast<const __m256i*>(line + 32 * i));
+      const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
+      v[i] = _mm256_add_epi32(v[i], _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    }
+  }
+  TERCEL_INLINE void store(int32_t* p) const {
+    for (int i = 0; i < 2; ++i) _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8 * i), v[i]);
+  }
+};
+#else
+struct LineSums {
+  int32_t v[16] = {};
+  TERCEL_INLINE void add(const int8_t* line) {
+    for (int j = 0; j < 16; ++j)
+      v[j] += line[4 * j] + line[4 * j + 1] + line[4 * j + 2] + line[4 * j + 3];
+  }
+  TERCEL_INLINE void store(int32_t* p) const { __builtin_memcpy(p, v, 64); }
+};
+#endif
+
+constexpr int kTogether = 4;  // panels whose columns share a cache line of b
+
+// Four rows of 64 bytes into a line of each of four panels.
+TERCEL_INLINE void interleave_four(const int8_t* r, int64_t step, int64_t panel, int8_t* out) {
+#if defined(TERCEL_LEVEL_AVX512)
+  const auto row = [&](int i) TERCEL_LAMBDA_INLINE { return _mm512_loadu_si512(r + i * step); };
+  const __m512i a = row(0), b = row(1), c = row(2), d = row(3);
+  const __m512i ab0 = _mm512_unpacklo_epi8(a, b), ab1 = _mm512_unpackhi_epi8(a, b);
+  const __m512i cd0 = _mm512_unpacklo_epi8(c, d), cd1 = _mm512_unpackhi_epi8(c, d);
+  // Quarter q holds four columns of panel q.
+  const __m512i l0 = _mm512_unpacklo_epi16(ab0, cd0), l1 = _mm512_unpackhi_epi16(ab0, cd0);
+  const __m512i l2 = _mm512_unpacklo_epi16(ab1, cd1), l3 = _mm512_unpackhi_epi16(ab1, cd1);
+  const __m512i t0 = _mm512_shuffle_i32x4(l0, l1, 0x44), t1 = _mm512_shuffle_i32x4(l0, l1, 0xee);
+  const __m512i t2 = _mm512_shuffle_i32x4(l2, l3, 0x44), t3 = _mm512_shuffle_i32x4(l2, l3, 0xee);
+  _mm512_store_si512(out, _mm512_shuffle_i32x4(t0, t2, 0x88));
+  _mm512_store_si512(out + panel, _mm512_shuffle_i32x4(t0, t2, 0xdd));
+  _mm512_store_si512(out + 2 * panel, _mm512_shuffle_i32x4(t1, t3, 0x88));
+  _mm512_store_si512(out + 3 * panel, _mm512_shuffle_i32x4(t1, t3, 0xdd));
+#elif defined(TERCEL_LEVEL_AVX2)
+  for (int half = 0; half < 2; ++half, r += 32, out += 2 * panel) {
+    const auto row = [&](int i) TERCEL_LAMBDA_INLINE {
+      return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(r + i * step));
+    };
+    const auto store = [](int8_t* p, __m256i v) TERCEL_LAMBDA_INLINE {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(p), v);
+    };
+    const __m256i a = row(0), b = row(1), c = row(2), d = row(3);
+    const __m256i ab0 = _mm256_unpacklo_epi8(a, b), ab1 = _mm256_unpackhi_epi8(a, b);
+    const __m256i cd0 = _mm256_unpacklo_epi8(c, d), cd1 = _mm256_unpackhi_epi8(c, d);
+    const __m256i l0 = _mm256_unpacklo_epi16(ab0, cd0), l1 = _mm256_unpackhi_epi16(ab0, cd0);
+    const __m256i l2 = _mm256_unpacklo_epi16(ab1, cd1), l3 = _mm256_unpackhi_epi16(ab1, cd1);
+    store(out, _mm256_permute2x128_si256(l0, l1, 0x20));
+    store(out + 32, _mm256_permute2x128_si256(l2, l3, 0x20));
+    store(out + panel, _mm256_permute2x128_si256(l0, l1, 0x31));
+    store(out + panel + 32, _mm256_permute2x128_si256(l2, l3, 0x31));
+  }
+#else
+  for (int q = 0; q < kTogether; ++q) interleave(r + q * 16, step, out + q * panel);
+#endif
 }
 
 // Lines [l, l1) of a panel, element by element.
@@ -74,15 +144,17 @@ TERCEL_INLINE void pack_lines(const int8_t* src, int64_t ks, int64_t l, int64_t 
   for (; l < l1; ++l) {
     // Rows far apart: nothing else brings them in time. Past the end it has no effect.
     for (int64_t k = 16; k < 20; ++k) __builtin_prefetch(src + (l * 4 + k) * ks);
-    for (int64_t q = 0; q < count; ++q) {
-      interleave(src + l * 4 * ks + q * 16, ks, dst + q * panel + l * 64);
+    if (count == kTogether) {
+      interleave_four(src + l * 4 * ks, ks, panel, dst + l * 64);
+      continue;
     }
+    for (int64_t q = 0; q < count; ++q)
+      interleave(src + l * 4 * ks + q * 16, ks, dst + q * panel + l * 64);
   }
 }
 
 void pack_b(const Int8PackBArgs& g) {
-  constexpr int64_t kTogether = 4;  // panels whose columns share a cache line of b
-  constexpr int64_t kBlock = 32;    // lines that are summed while they are in L1
+  constexpr int64_t kBlock = 32;  // lines that are summed while they are in L1
   const int64_t lines = int8_lines(g.K), full = g.K / 4, rs = g.b.row_stride, ks = g.b.k_stride;
   for (int64_t p = g.p0; p < g.p1;) {
     const int64_t whole =
@@ -91,8 +163,7 @@ void pack_b(const Int8PackBArgs& g) {
     int8_t* dst = g.panels + p * lines * 64;
     const bool by_words = whole > 0 && ks == 1, by_lines = whole > 0 && rs == 1 && !by_words;
     const int64_t count = !by_lines ? 1 : whole < kTogether ? whole : kTogether;
-    VecI sums[kTogether];
-    for (VecI& s : sums) s = VecI(0);
+    LineSums sums[kTogether];
     for (int64_t l = 0; l < lines; l += kBlock) {
       const int64_t l1 = l + kBlock < lines ? l + kBlock : lines;
       const int64_t end = l1 < full ? l1 : full;
@@ -104,10 +175,7 @@ void pack_b(const Int8PackBArgs& g) {
       const int64_t packed = !by_words && !by_lines ? l : end < l ? l : end;
       for (int64_t q = 0; q < count; ++q) {
         pack_tail(g, p + q, packed, l1);
-        for (int64_t i = l; i < l1; ++i) {
-          const void* line = dst + (q * lines + i) * 64;
-          sums[q] = sums[q] + sum_bytes(VecI::load(static_cast<const int32_t*>(line)));
-        }
+        for (int64_t i = l; i < l1; ++i) sums[q].add(dst + (q * lines + i) * 64);
       }
     }
     for (int64_t q = 0; q < count; ++q, ++p) sums[q].store(g.sums + p * 16);
