@@ -21,7 +21,7 @@ from tercel import nn, quantization
 try:
     import torch
 except ImportError:
-    torch = None
+    torch = None  # type: ignore[assignment]
 
 SCHEMES = ["bfloat16", "int8-dynamic", "fp8", "int4-g16-zp"]
 
@@ -137,7 +137,7 @@ def sentences() -> list[str]:
 
 def latency(model, ids, mask, repeats: int) -> float:
     """Median of several runs, in seconds; fewer where one takes long."""
-    times = []
+    times: list[float] = []
     while len(times) < repeats and sum(times) < 20:
         start = time.perf_counter()
         model(ids, mask)
