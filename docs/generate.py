@@ -52,6 +52,7 @@ def parse(signature: str) -> ast.FunctionDef | None:
     for pattern, text in REPLACE:
         arguments, result = re.sub(pattern, text, arguments), re.sub(pattern, text, result)
     arguments = re.sub(r": Size\b", ": _Sizes", arguments)
+    arguments = re.sub(r": device\b", ": device | builtins.str", arguments)
     arguments = arguments.replace("builtins.tuple[Tensor, ...]", "Sequence[Tensor]")
     try:
         node = ast.parse(f"def {name}({arguments}) -> {result}: ...").body[0]
@@ -196,7 +197,16 @@ def tensor_class() -> list[str]:
 def plain_class(name: str) -> list[str]:
     cls = getattr(_core, name)
     if name == "Size":
-        return ["class Size(tuple[builtins.int, ...]):", "    def numel(self) -> builtins.int: ..."]
+        return [
+            "class Size(tuple[builtins.int, ...]):",
+            "    def numel(self) -> builtins.int: ...",
+            "    @typing.overload",
+            "    def __getitem__(self, item: typing.SupportsIndex) -> builtins.int: ...",
+            "    @typing.overload",
+            "    def __getitem__(self, item: slice) -> Size: ...",
+            "    def __add__(self, other: tuple[builtins.int, ...]) -> Size: ...  # type: ignore[override]",
+            "    def __mul__(self, other: typing.SupportsIndex) -> Size: ...",
+        ]
     bases = [
         b.__name__
         for b in cls.__bases__

@@ -365,6 +365,11 @@ def test_operators_with_arrays():
     assert z.dtype is tercel.float32 and z.tolist() == [3, 4]
     with pytest.raises(ValueError, match="broadcast"):
         x + np.ones(3)
+    y = np.exp(tercel.zeros(2))
+    assert isinstance(y, tercel.Tensor) and y.dtype is tercel.float32 and y.tolist() == [1, 1]
+    assert isinstance(np.maximum(tercel.zeros(()), 1), tercel.Tensor)
+    out = np.zeros(2)
+    assert np.add(a, tercel.ones(2), out=out) is out and out.tolist() == [4, 5]
 
 
 def test_splits_into_many_parts():

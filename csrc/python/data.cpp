@@ -291,6 +291,12 @@ gives a tensor that refuses in-place writes.)");
       },
       py::arg("dtype") = py::none(), py::kw_only(), py::arg("copy") = py::none(),
       "For numpy.asarray.");
+  b.method(
+      "__array_wrap__",
+      [](const py::object&, const py::object& array, const py::args&) {
+        return py::module_::import("tercel._numpy").attr("wrap")(array);
+      },
+      "Results of NumPy's functions of a tensor are tensors.");
   // Copies: leaves only, as a copy of the graph is not meaningful. Subclass and attributes are
   // kept.
   auto duplicate = [](const py::object& self, bool deep, const py::object& memo) {

@@ -101,3 +101,9 @@ def array_of(tensor, dtype=None, copy=None):
             raise ValueError("__array__: copy=False, but converting the dtype needs a copy")
         return array.astype(dtype)
     return array.copy() if copy else array
+
+
+def wrap(array):
+    """Tensor.__array_wrap__: what numpy.exp(tensor) returns."""
+    array = np.asarray(array)
+    return from_numpy(array) if array.dtype.type in _TYPES.values() else array

@@ -115,7 +115,8 @@ void bind_copy(Binder& b) {
         "Cast; itself if it has the dtype already.");
   }
   b.method(
-      "cpu", [](const Tensor& t) { return to_device(t, Device{}); },
+      "cpu", [](const Tensor& t, const py::object&) { return to_device(t, Device{}); },
+      py::arg("memory_format") = py::none(),
       "Copy in host memory; itself if it is there already.");
   b.method(
       "cuda",

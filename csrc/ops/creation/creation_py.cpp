@@ -12,7 +12,8 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
       name,
       [name, make](const py::args& args, std::optional<Dims> size, std::optional<Tensor> out,
                    std::optional<DType> dtype, const py::object& layout,
-                   std::optional<Device> device, bool pin_memory, bool requires_grad) {
+                   std::optional<Device> device, bool pin_memory, bool requires_grad,
+                   const py::object&) {
         check_layout(layout, pin_memory, name);
         const Shape shape = factory_shape(args, size, name);
         checked_numel(shape, name);
@@ -22,7 +23,7 @@ void def_sized(Binder& b, const char* name, Make make, const char* doc) {
       },
       py::arg("size") = py::none(), py::arg("out") = py::none(), py::arg("dtype") = py::none(),
       py::arg("layout") = py::none(), py::arg("device") = py::none(), py::arg("pin_memory") = false,
-      py::arg("requires_grad") = false, doc);
+      py::arg("requires_grad") = false, py::arg("memory_format") = py::none(), doc);
 }
 
 template <class Make>
