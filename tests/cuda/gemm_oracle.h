@@ -62,8 +62,16 @@ double product_error(Run run, const Shape& s, const GemmExtras& extras = {}, dou
   g.K = s.K;
   const T* pa = a.data() + s.shift;
   const T* pb = b.data() + s.shift;
-  g.a = {pa, s.a_k ? lda : 1, s.a_k ? 1 : lda, nullptr, nullptr, nullptr, dtype_of<T>, {}};
-  g.b = {pb, s.b_k ? ldb : 1, s.b_k ? 1 : ldb, nullptr, nullptr, nullptr, dtype_of<T>, {}};
+  g.a = GemmOperand{.data = pa,
+                    .row_stride = s.a_k ? lda : 1,
+                    .k_stride = s.a_k ? 1 : lda,
+                    .dtype = dtype_of<T>,
+                    .scale = {}};
+  g.b = GemmOperand{.data = pb,
+                    .row_stride = s.b_k ? ldb : 1,
+                    .k_stride = s.b_k ? 1 : ldb,
+                    .dtype = dtype_of<T>,
+                    .scale = {}};
   g.out_dtype = dtype_of<Out>;
   g.out = out.data();
   g.out_row_stride = ldo;
