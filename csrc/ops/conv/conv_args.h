@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/inline.h"
 #include "core/kernel_table.h"
 
 namespace tercel {
@@ -75,6 +76,12 @@ struct ConvArgs {
   int64_t num_phases;
   bool zero_first;  // pixels without any tap exist: fill y with bias first
 };
+
+// One channel in and out per group. Each padded plane then has its own slack behind it, which
+// src_channel includes.
+TERCEL_INLINE bool is_depthwise(const ConvArgs& a) {
+  return a.cin == 1 && a.cout == 1 && a.num_phases == 1 && a.phases[0].y_step[2] == 1;
+}
 
 // dw[g, o, c, t] = sum over images and pixels p of dy[n, g, o, p] * s[n, g, c, offset_t + p]:
 // direct, pixels ascending, in chunks of about 1,024 pixels (a function of the shape of one sample)

@@ -10,6 +10,7 @@
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
 #include "ops/conv/conv_channel.h"
+#include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_pad.h"
 #include "ops/conv/conv_tile.h"
 
@@ -266,6 +267,10 @@ void forward_typed(const ConvArgs& a) {
   const int64_t per_image = a.groups * a.cin;
   for (int64_t n0 = 0; n0 < a.images; n0 += a.wave) {
     const int64_t n1 = n0 + a.wave < a.images ? n0 + a.wave : a.images;
+    if (is_depthwise(a)) {
+      depthwise<S, T>(a, n0, n1 - n0);
+      continue;
+    }
     const T* src;
     if (a.in_place) {
       src = static_cast<const T*>(a.pad.src) + n0 * a.src_image;

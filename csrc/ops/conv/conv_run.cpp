@@ -84,6 +84,10 @@ void launch_direct(ConvPlan& plan, ConvArgs& a, const Tensor& source, const Tens
   a.wave = a.images;
   Tensor padded;
   if (!a.in_place) {
+    if (is_depthwise(a)) {
+      a.src_channel = checked_add(a.src_channel, a.pad.slack, "convolution");
+      a.src_image = checked_mul(a.groups, a.src_channel, "convolution");
+    }
     a.wave = wave_images(a.images, a.src_image * item, a.cout * largest_k * item);
     padded = empty(
         {checked_add(checked_mul(a.wave, a.src_image, "convolution"), a.pad.slack, "convolution")},
