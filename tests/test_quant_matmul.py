@@ -318,6 +318,27 @@ def test_gradients_and_nothing_kept():
     )
 
 
+@pytest.mark.parametrize("scheme", ["int8", "int8-dynamic", "int4-g32"])
+def test_autocast_narrows_input_and_bias(scheme):
+    """As with a plain weight; layers of both kinds mix in a region."""
+    q, bias = (
+        quantization.quantize(tercel.randn(7, 64), scheme),
+        tercel.randn(7, requires_grad=True),
+    )
+    x = tercel.randn(3, 64, requires_grad=True)
+    with tercel.amp.autocast("cpu", dtype=tercel.bfloat16):
+        y = F.linear(x, q, bias)
+        assert y.dtype == tercel.bfloat16
+    with tercel.no_grad():
+        assert bits(y) == bits(F.linear(x.to(tercel.bfloat16), q, bias.to(tercel.bfloat16)))
+    y.float().sum().backward()
+    assert x.grad.dtype == bias.grad.dtype == tercel.float32 and bias.grad.tolist() == [3.0] * 7
+    net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64), nn.LayerNorm(64), nn.Linear(64, 5))
+    quantization.quantize_(net, scheme, lambda module, name: name != "0")
+    with tercel.amp.autocast("cpu", dtype=tercel.bfloat16):
+        assert net(x).dtype == tercel.bfloat16
+
+
 def test_zero_sizes():
     for n, k in ((0, 4), (4, 0)):
         for scheme in ("int8", "int8-dynamic", "int4", "fp8"):

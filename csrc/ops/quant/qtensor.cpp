@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/autocast.h"
 #include "core/launch.h"
 #include "core/parallel.h"
 #include "ops/copy/copy.h"
@@ -374,6 +375,7 @@ std::shared_ptr<const QPacked> QTensor::packed() const {
 }
 
 Tensor linear(const Tensor& x, const std::shared_ptr<const QTensor>& w, const Tensor& bias) {
+  if (autocast_narrows(x, bias)) return linear(autocast_narrow(x), w, autocast_narrow(bias));
   constexpr uint32_t kMask = dtype_bit(DType::f32) | dtype_bit(DType::bf16) | dtype_bit(DType::f16);
   if (!(dtype_bit(x.dtype()) & kMask)) fail_dtype("linear", "input", x.dtype(), kMask);
   TERCEL_CHECK(w->shape().size() == 2, Shape,

@@ -71,7 +71,7 @@ Made by tercel.quantization.quantize.)")
         return linear(x, w, bias ? *bias : Tensor());
       },
       py::arg("input"), py::arg("weight").none(false), py::arg("bias") = py::none(),
-      R"(With a QTensor as weight: input float32, bfloat16 or float16 (bias of the same dtype).
+      R"(With a QTensor as weight: input float32, bfloat16 or float16 (bias of the same dtype; autocast narrows both).
 
 Weight only: bit for bit linear(input, weight.dequantize(), bias), decoded on the fly.  Dynamic: input is rounded to int8
 per token (scale max|x| / 127), sums are exact; a token with NaN or an infinity gives NaN.  The gradient flows to input
