@@ -444,3 +444,39 @@ def test_small_functions():
     assert tercel.is_nonzero(tercel.ones(1)) and x.is_same_size(tercel.ones(2, 2))
     assert x.is_set_to(x.detach()) and not x.is_set_to(x.clone())
     assert tercel.compile(abs) is abs and tercel.compile(mode="default")(abs) is abs
+
+
+@pytest.mark.parametrize(
+    "name, args",
+    [
+        ("atleast_1d", (2,)),
+        ("atleast_2d", ("x", 2)),
+        ("block_diag", ("x", 2)),
+        ("broadcast_tensors", ("x", None)),
+        ("cartesian_prod", (["x", 2],)),
+        ("chain_matmul", ("x", 2)),
+        ("meshgrid", ("x", 2)),
+        ("einsum", ("ij->", 2)),
+        ("einsum", ("ij->", "x", 2)),
+        ("einsum", ("x",)),
+        ("einsum", ("x", ["a", "b"])),
+        ("tensordot", ("x", "x", ("a", "b"))),
+        ("quantile", ("x", "half")),
+        ("nanquantile", ("x", None)),
+        ("split", ("x", "12")),
+    ],
+)
+def test_wrong_types_are_type_errors_of_the_function(name, args):
+    x = tercel.ones(2, 2)
+    with pytest.raises(TypeError, match=name) as error:
+        getattr(tercel, name)(*(x if a == "x" else a for a in args))
+    assert "C++" not in str(error.value)
+
+
+def test_hooks_that_return_no_tensors():
+    x = tercel.ones(2, requires_grad=True)
+    y = (x * 2).sum()
+    y.grad_fn.register_hook(lambda inputs, outputs: 3)
+    with pytest.raises(TypeError, match="callback") as error:
+        y.backward()
+    assert "C++" not in str(error.value)

@@ -1,6 +1,7 @@
 #include "python/errors.h"
 
 #include <new>
+#include <string>
 
 namespace tercel {
 
@@ -39,6 +40,15 @@ PyObject* class_of(ErrorKind kind) {
     default:
       return PyExc_RuntimeError;
   }
+}
+
+// pybind11 names C++ types ("Unable to cast Python instance of type <class 'int'> to C++ type
+// 'x'"): only the Python type is of use.
+std::string without_cpp(const std::string& text) {
+  const size_t from = text.find("<class '"), to = text.find("'>", from);
+  if (from == std::string::npos || to == std::string::npos) return "an argument has a wrong type";
+  return "an argument, or what a callback returned, has a wrong type: " +
+         text.substr(from + 8, to - from - 8);
 }
 
 PyObject* make_class(py::module_& module, const char* name, const char* doc, PyObject* base) {
@@ -83,6 +93,8 @@ void bind_errors(py::module_& module) {
       if (p) std::rethrow_exception(p);
     } catch (const Error&) {
       set_python_error();
+    } catch (const py::cast_error& e) {
+      PyErr_SetString(PyExc_TypeError, without_cpp(e.what()).c_str());
     }
   });
 }

@@ -116,8 +116,7 @@ void bind_copy(Binder& b) {
   }
   b.method(
       "cpu", [](const Tensor& t, const py::object&) { return to_device(t, Device{}); },
-      py::arg("memory_format") = py::none(),
-      "Copy in host memory; itself if it is there already.");
+      py::arg("memory_format") = py::none(), "Copy in host memory; itself if it is there already.");
   b.method(
       "cuda",
       [](const Tensor& t, const py::object& device, bool non_blocking) {
@@ -146,6 +145,8 @@ void bind_copy(Binder& b) {
   b.method(
       "fill_",
       [](Tensor t, const Operand& value) {
+        TERCEL_CHECK(value.tensor.numel() == 1, Shape,
+                     "fill_: expected a number or 0-d tensor, got shape ", value.tensor.shape());
         if (value.tensor.requires_grad()) {
           TERCEL_CHECK(value.tensor.dim() == 0, Shape,
                        "fill_: expected a number or 0-d tensor, got shape ", value.tensor.shape());

@@ -6,6 +6,7 @@
 #include "ops/matmul/matmul.h"
 #include "ops/matmul/product.h"
 #include "ops/view/view.h"
+#include "python/sequences.h"
 
 namespace tercel {
 namespace {
@@ -216,7 +217,10 @@ std::string equation_from_sublists(const py::args& args, TensorList* operands) {
         s += "...";
         continue;
       }
-      const int64_t label = item.cast<int64_t>();
+      Dims number;
+      TERCEL_CHECK(PyIndex_Check(item.ptr()) && dims_from_object(item.ptr(), &number), Type,
+                   "einsum: sublist labels must be ints, got ", Py_TYPE(item.ptr())->tp_name);
+      const int64_t label = number[0];
       TERCEL_CHECK(label >= 0 && label < 52, Value,
                    "einsum: sublist labels must be in [0, 52), got ", label);
       // PyTorch orders sublist labels 0-25 as A-Z and 26-51 as a-z.
@@ -232,7 +236,11 @@ std::string equation_from_sublists(const py::args& args, TensorList* operands) {
     operands->push_back(tensor_of(args[i].ptr()));
     equation += (i ? "," : "") + text(args[i + 1]);
   }
-  if (i < args.size()) equation += "->" + text(args[i]);
+  if (i < args.size()) {
+    TERCEL_CHECK(py::isinstance<py::sequence>(args[i]) && !is_tensor_object(args[i].ptr()), Type,
+                 "einsum: expected operand, labels, operand, labels, ..., [output labels]");
+    equation += "->" + text(args[i]);
+  }
   return equation;
 }
 
@@ -249,10 +257,9 @@ void bind_einsum(Binder& b) {
         TERCEL_CHECK(py::isinstance<py::str>(args[0]), Type, "einsum: the equation must be a str");
         const std::string equation = args[0].cast<std::string>();
         if (args.size() == 2 && !is_tensor_object(args[1].ptr())) {
-          return einsum(equation, args[1].cast<TensorList>());
+          return einsum(equation, tensors_of(args[1], "einsum"));
         }
-        for (size_t i = 1; i < args.size(); ++i) operands.push_back(args[i].cast<Tensor>());
-        return einsum(equation, operands);
+        return einsum(equation, tensors_of(args[py::slice(1, {}, {})], "einsum"));
       },
       "einsum(equation, *operands): sum of products over labelled dims, e.g. 'bij,bjk->bik'.\n\n"
       "Letters label dims, '...' stands for dims that broadcast, a repeated letter takes a "
@@ -271,8 +278,11 @@ void bind_einsum(Binder& b) {
         TERCEL_CHECK(py::isinstance<py::sequence>(dims) && py::len(dims) == 2, Type,
                      "tensordot: dims must be an int or a pair of dim lists");
         const auto pair = py::reinterpret_borrow<py::sequence>(dims);
-        return into_out(tensordot(x, y, pair[0].cast<Dims>(), pair[1].cast<Dims>()), out,
-                        "tensordot");
+        Dims of_x, of_y;
+        TERCEL_CHECK(dims_from_object(py::object(pair[0]).ptr(), &of_x) &&
+                         dims_from_object(py::object(pair[1]).ptr(), &of_y),
+                     Type, "tensordot: dims must be an int or a pair of dim lists");
+        return into_out(tensordot(x, y, of_x, of_y), out, "tensordot");
       },
       py::arg("a"), py::arg("b"), py::arg("dims") = 2, py::arg("out") = py::none(),
       "Sum of products over the last `dims` dims of a and the first of b, or over the dims listed "
@@ -294,7 +304,8 @@ void bind_einsum(Binder& b) {
       "Product of two or more matrices in the order that needs the fewest flops. The first and the "
       "last may be 1-D.");
   b.function(
-      "chain_matmul", [](const py::args& args) { return multi_dot(args.cast<TensorList>()); },
+      "chain_matmul",
+      [](const py::args& args) { return multi_dot(tensors_from_args(args, "chain_matmul")); },
       "chain_matmul(*matrices): see multi_dot.");
 }
 

@@ -97,9 +97,12 @@ void bind_var(const Bind& bind, const char* doc) {
        py::arg("keepdim") = false, doc);
 }
 
-Tensor level_tensor(const Tensor& x, const py::object& q) {
+Tensor level_tensor(const Tensor& x, const py::object& q, const char* op) {
   if (is_tensor_object(q.ptr())) return tensor_of(q.ptr());
-  return full({}, Scalar(py::cast<double>(q)), x.dtype());
+  Scalar number(0);
+  TERCEL_CHECK(scalar_from_object(q.ptr(), &number), Type, op,
+               ": q must be a number or a Tensor, got ", Py_TYPE(q.ptr())->tp_name);
+  return full({}, number, x.dtype());
 }
 
 }  // namespace
@@ -244,9 +247,9 @@ median(input) over all elements; median(input, dim, keepdim=False): (values, ind
   const auto quantiles = [&](const char* name, auto f, const char* doc) {
     both_out(
         b, name,
-        [f](const Tensor& x, const py::object& q, OptInt dim, bool keepdim,
-            const std::string& interpolation) {
-          return f(x, level_tensor(x, q), dim, keepdim, interpolation);
+        [f, name](const Tensor& x, const py::object& q, OptInt dim, bool keepdim,
+                  const std::string& interpolation) {
+          return f(x, level_tensor(x, q, name), dim, keepdim, interpolation);
         },
         py::arg("input"), py::arg("q"), py::arg("dim") = py::none(), py::arg("keepdim") = false,
         py::kw_only(), py::arg("interpolation") = "linear", doc);

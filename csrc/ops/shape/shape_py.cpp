@@ -2,20 +2,10 @@
 #include "ops/creation/factory_args.h"
 #include "ops/shape/shape_ops.h"
 #include "ops/view/view.h"
+#include "python/sequences.h"
 
 namespace tercel {
 namespace {
-
-// f(t0, t1, ...) or f([t0, t1, ...])
-TensorList tensors_from_args(const py::args& args, const char* op) {
-  if (args.size() == 1 && !is_tensor_object(args[0].ptr())) {
-    TERCEL_CHECK(PyList_Check(args[0].ptr()) || PyTuple_Check(args[0].ptr()), Type, op,
-                 ": expected tensors or a sequence of tensors, got ",
-                 Py_TYPE(args[0].ptr())->tp_name);
-    return args[0].cast<TensorList>();
-  }
-  return args.cast<TensorList>();
-}
 
 void bind_joins(Binder& b) {
   for (const char* name : {"cat", "concat", "concatenate"}) {

@@ -5,6 +5,7 @@
 #include "ops/view/resize.h"
 #include "ops/view/split.h"
 #include "python/bind.h"
+#include "python/sequences.h"
 
 namespace tercel {
 namespace {
@@ -75,11 +76,9 @@ void bind_atleast(Binder& b, const char* name) {
              "View with leading (in 3-d also trailing) dimensions of size 1 up to that rank.");
   b.function(
       name,
-      [](const py::args& tensors) {
-        py::list given = tensors.size() == 1 ? py::list(tensors[0]) : py::list(tensors);
-        py::tuple out(given.size());
-        for (size_t i = 0; i < given.size(); ++i)
-          out[i] = py::cast(atleast<rank>(given[i].cast<Tensor>()));
+      [name](const py::args& tensors) {
+        TensorList out = tensors_from_args(tensors, name);
+        for (Tensor& t : out) t = atleast<rank>(t);
         return out;
       },
       "The same for several tensors, or a sequence of them.");
