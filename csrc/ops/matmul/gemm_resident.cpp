@@ -114,6 +114,13 @@ void gemm_resident_panels(const GemmArgs& g) {
   });
 }
 
+// Rows of a right operand from memory, a page and more apart: the 128 bytes that a panel takes of
+// each come at the latency of memory. A column chunk reads eight times as many.
+bool in_far_rows(const GemmOperand& b, const GemmArgs& g) {
+  const int64_t es = acc_bytes(g);
+  return b.row_stride == 1 && b.k_stride * es >= 4096 && g.N * g.K * es > 2 * kResidentBytes;
+}
+
 }  // namespace
 
 ResidentPlan resident_plan(const GemmArgs& g) {
@@ -125,6 +132,7 @@ ResidentPlan resident_plan(const GemmArgs& g) {
     const bool turn = g.b.k_stride == 1 && g.b.row_stride != 1;
     if (turn && a_fits && g.M < g.N) return {Resident::panels, true};
     if (turn && b_fits) return {Resident::panels, false};
+    if (a_fits && use_columns(g) && in_far_rows(g.b, g)) return {};
     if (a_fits && (g.N >= enough * 32 || !b_fits)) return {Resident::rows, false};
     if (b_fits) return {Resident::panels, false};
     return {};
