@@ -107,9 +107,9 @@ TERCEL_INLINE Floats load_floats(const S* p) {
   }
   return x;
 }
-// Codes in the lower halves of the lanes: of x as float16, or of the first kParts parts of x as
-// bfloat16. An infinity has the second part NaN.
-template <class E, int kParts>
+// Codes in the lower halves of the lanes: of x, a value of S, as float16, or of its first kParts
+// parts as bfloat16. An infinity has the second part NaN.
+template <class S, class E, int kParts>
 TERCEL_INLINE void to_codes(Floats x, Words* code) {
   if constexpr (dtype_of<E> == DType::f16) {
 #if defined(TERCEL_LEVEL_AVX512)
@@ -118,6 +118,8 @@ TERCEL_INLINE void to_codes(Floats x, Words* code) {
 #else
     for (int i = 0; i < 16; ++i) code[0][i] = f16(x[i]).bits;
 #endif
+  } else if constexpr (sizeof(S) == 1) {
+    code[0] = (Words)x >> 16;  // exact
   } else {
 #pragma GCC unroll 3
     for (int i = 0; i < kParts; ++i) {
@@ -140,8 +142,8 @@ TERCEL_INLINE void convert_square(const S* src, int64_t rs, int64_t ks, int rows
   if (right && whole && rs == 1) {
     for (int p = 0; p < 16; ++p) {
       Words even[kParts], odd[kParts];
-      to_codes<E, kParts>(load_floats(src + 2 * p * ks), even);
-      to_codes<E, kParts>(load_floats(src + (2 * p + 1) * ks), odd);
+      to_codes<S, E, kParts>(load_floats(src + 2 * p * ks), even);
+      to_codes<S, E, kParts>(load_floats(src + (2 * p + 1) * ks), odd);
       for (int i = 0; i < kParts; ++i) {
         const Words line = even[i] | odd[i] << 16;
         __builtin_memcpy(out + 1024 * i + 64 * p, &line, 64);
@@ -155,7 +157,7 @@ TERCEL_INLINE void convert_square(const S* src, int64_t rs, int64_t ks, int rows
     for (int i = 0; i < 16; ++i) {
       for (int k = 0; k < 32; k += 16) {
         Words code[kParts];
-        to_codes<E, kParts>(load_floats(from + i * stride + k), code);
+        to_codes<S, E, kParts>(load_floats(from + i * stride + k), code);
         for (int p = 0; p < kParts; ++p) store_codes(code[p], to + 1024 * p + 64 * i + 2 * k);
       }
     }
