@@ -404,3 +404,41 @@ def test_inference_tensors_are_not_saved_for_backward():
     assert t.is_inference() and not w.is_inference()
     (t.clone() * w).sum().backward()
     assert w.grad.tolist() == [1, 1]
+
+
+TENSOR = tercel.tensor([0.5, 1.5, 2.0], dtype=tercel.float64)
+IN_PLACE = {
+    "sin_": lambda v: v.sin_(),
+    "square_": lambda v: v.square_(),
+    "sigmoid_": lambda v: v.sigmoid_(),
+    "log_": lambda v: v.log_(),
+    "pow_": lambda v: v.pow_(3),
+    "pow_ tensor": lambda v: v.pow_(TENSOR),
+    "mul_ itself": lambda v: v.mul_(v),
+    "div_": lambda v: v.div_(v.clone() + 3),
+    "atan2_": lambda v: v.atan2_(TENSOR),
+    "hypot_": lambda v: v.hypot_(TENSOR),
+    "addcmul_": lambda v: v.addcmul_(v.clone(), v.clone()),
+    "addcdiv_": lambda v: v.addcdiv_(TENSOR, v.clone() + 2),
+    "lerp_": lambda v: v.lerp_(v.clone() * 2, 0.3),
+    "clamp_": lambda v: v.clamp_(0.5, 0.8).mul_(v),
+    "logit_": lambda v: v.logit_(),
+    "cumprod_": lambda v: v.cumprod_(0),
+    "silu": lambda v: tercel.nn.functional.silu(v, inplace=True),
+    "elu_": lambda v: tercel.nn.functional.elu_(v),
+    "chain": lambda v: v.add_(1).pow_(2).mul_(3).sin_(),
+}
+
+
+@pytest.mark.parametrize("part", ["whole", "view"])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_second_derivatives_through_in_place_ops(name, part):
+    """What an in-place op saves of its input has a history of its own."""
+
+    def f(x):
+        v = x * 1.0
+        IN_PLACE[name](v if part == "whole" else v[1:4])
+        return v
+
+    x = leaf([0.3, 0.7, 0.6] if part == "whole" else [0.9, 0.3, 0.7, 0.6, 0.2])
+    assert gradcheck(f, (x,)) and gradgradcheck(f, (x,))

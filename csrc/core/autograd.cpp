@@ -125,7 +125,10 @@ struct CopySlices final : Node {
     grads[0] = out;
     return grads;
   }
-  void release_saved() override { fn->release_saved(); }
+  // A graph of second order may hold fn too, through the output it saved: then it is still needed.
+  void release_saved() override {
+    if (fn->use_count() == 1) fn->release_saved();
+  }
 };
 
 Ref<Node> view_history(const Tensor& view, const Tensor& base) {

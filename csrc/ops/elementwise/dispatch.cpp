@@ -278,10 +278,8 @@ Tensor& unary_(const UnaryRule& rule, Tensor& x, const double* params) {
   Ref<UnaryNode> node;
   if (rule.grad && grad_needed(x)) {
     node = make_unary_node(rule, x, params);
-    if (rule.keep == UnaryRule::input) {
-      GradMode off(false);
-      node->saved.save(clone(x));
-    }
+    // The copy is recorded: second derivatives run through it.
+    if (rule.keep == UnaryRule::input) node->saved.save(clone(x));
   }
   run_elementwise(make_call(rule.op(), work_of(rule.op(), compute), rule.result, params), x, {&x});
   finish_inplace(x, node, rule.name);
@@ -343,7 +341,6 @@ Tensor& binary_(const BinaryRule& rule, Tensor& a, const Tensor& b, const double
   if ((rule.grad_a || rule.grad_b) && is_float(compute) && grad_needed(a, b)) {
     node = make_binary_node(rule, a, b, params);
     const uint8_t keep = keep_bits(rule, *node);
-    GradMode off(false);
     if (keep & kKeepA) node->a.save(clone(a));
     if (keep & kKeepB) node->b.save(b.is_same(a) ? clone(b) : b);
   }

@@ -255,7 +255,7 @@ void bind_parameterised(Binder& b) {
   b.method(
       "logit_",
       [](Tensor self, std::optional<double> eps) {
-        return write_float(self, logit(self, eps), "logit_");
+        return write_float(self, logit(grad_needed(self) ? clone(self) : self, eps), "logit_");
       },
       py::arg("eps") = py::none(), "In-place logit.");
   b.method(

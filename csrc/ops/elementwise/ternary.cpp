@@ -99,7 +99,6 @@ Tensor ternary(const TernarySpec& s, const Tensor& a, const Tensor& b, const Ten
                  ": out= does not support automatic differentiation");
     node = make_ternary_node(s, operands, params);
     for (int k = 0; k < 3; ++k) {
-      GradMode off(!in_place && grad_enabled());
       if (s.keep >> k & 1)
         node->saved[k].save(in_place && k == 0 ? clone(*operands[k]) : *operands[k]);
     }

@@ -212,10 +212,11 @@ p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert firs
                         const char* doc) {
     both_out(b, name, f, py::arg("input"), py::arg("dim"), py::kw_only(),
              py::arg("dtype") = py::none(), doc);
-    b.method(
-        (std::string(name) + "_").c_str(),
-        [f](Tensor self, int64_t dim, OptDType dtype) { return copy_(self, f(self, dim, dtype)); },
-        py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none(), "In place.");
+    b.method((std::string(name) + "_").c_str(),
+             [f](Tensor self, int64_t dim, OptDType dtype) {
+               return copy_(self, f(grad_needed(self) ? clone(self) : self, dim, dtype));
+             },
+             py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none(), "In place.");
   };
   scan("cumsum", &cumsum,
        R"(Cumulative sum along dim, in float64 (int64) and rounded once per element.
