@@ -36,7 +36,10 @@ REPLACE = [
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "_Float"),
     (r"collections\.abc\.Sequence", "Sequence"),
     (r"collections\.abc\.(\w+)", r"typing.\1"),
-    (r"tercel(?:\._core)?\.(Tensor|Size|dtype|device|Generator|Node|QTensor|_LinearPanels)\b", r"\1"),
+    (
+        r"tercel(?:\._core)?\.(Tensor|Size|dtype|device|Generator|Node|QTensor|_LinearPanels)\b",
+        r"\1",
+    ),
     (r"(?<![\w.])object(?![\w.])", "typing.Any"),
     (r"(?<![\w.])(int|float|bool|str|bytes|list|tuple|dict|set)(?![\w.=(])", r"builtins.\1"),
     (r"<[^<>]*>", "..."),

@@ -423,6 +423,8 @@ IN_PLACE = {
     "lerp_": lambda v: v.lerp_(v.clone() * 2, 0.3),
     "clamp_": lambda v: v.clamp_(0.5, 0.8).mul_(v),
     "logit_": lambda v: v.logit_(),
+    "nan_to_num_": lambda v: v.nan_to_num_().mul_(v),
+    "float_power_": lambda v: v.float_power_(2.5),
     "cumprod_": lambda v: v.cumprod_(0),
     "silu": lambda v: tercel.nn.functional.silu(v, inplace=True),
     "elu_": lambda v: tercel.nn.functional.elu_(v),

@@ -630,3 +630,13 @@ def test_ldexp_of_fractional_exponents():
 def test_in_place_functions_with_float_results_refuse_integers(name):
     with pytest.raises(TypeError, match=name):
         getattr(tercel.tensor([1, 2]), name)()
+
+
+def test_angle_of_the_origin_has_gradient_zero():
+    a = tercel.tensor([0.0, 1.0], requires_grad=True)
+    b = tercel.tensor([0.0, 2.0], requires_grad=True)
+    tercel.atan2(a, b).sum().backward()
+    assert a.grad.tolist() == [0, pytest.approx(0.4)] and b.grad.tolist() == [
+        0,
+        pytest.approx(-0.2),
+    ]

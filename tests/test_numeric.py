@@ -77,3 +77,9 @@ def test_errors():
     ]:
         with pytest.raises((RuntimeError, ValueError, IndexError, TypeError), match=words):
             call()
+
+
+def test_renorm_in_place():
+    x = tercel.tensor([[3.0, 4.0], [0.3, 0.4]])
+    assert x.renorm_(2, 0, 1.0) is x
+    assert x.tolist() == tercel.tensor([[3.0, 4.0], [0.3, 0.4]]).renorm(2, 0, 1.0).tolist()

@@ -100,10 +100,15 @@ const BinaryRule kClampMax{.name = "clamp_max", .op = TERCEL_OP(clamp_max), .dom
   .keep_for_a = kKeepA | kKeepB, .keep_for_b = kKeepA | kKeepB,
   .grad_a = [](D d) { return mul(d.g, to(le(d.a, d.b), d.g.dtype())); },
   .grad_b = [](D d) { return mul(d.g, to(gt(d.a, d.b), d.g.dtype())); }};
+// a^2 + b^2, but 1 where it is 0: the angle of the origin has gradient 0
+Tensor squares_or_1(const Tensor& a, const Tensor& b) {
+  const Tensor s = add(square(a), square(b));
+  return where(eq(s, 0.0), wrap_number(1.0), s);
+}
 const BinaryRule kAtan2{.name = "atan2", .op = TERCEL_OP(atan2), .domain = Domain::floats,
   .keep_for_a = kKeepA | kKeepB, .keep_for_b = kKeepA | kKeepB,
-  .grad_a = [](D d) { return mul(d.g, div(d.b, add(square(d.a), square(d.b)))); },
-  .grad_b = [](D d) { return mul(d.g, div(neg(d.a), add(square(d.a), square(d.b)))); }};
+  .grad_a = [](D d) { return mul(d.g, div(d.b, squares_or_1(d.a, d.b))); },
+  .grad_b = [](D d) { return mul(d.g, div(neg(d.a), squares_or_1(d.a, d.b))); }};
 const BinaryRule kHypot{.name = "hypot", .op = TERCEL_OP(hypot), .domain = Domain::strict,
   .keep_for_a = kKeepA | kKeepY, .keep_for_b = kKeepB | kKeepY,
   .grad_a = [](D d) { return mul(d.g, div(d.a, d.y)); }, .grad_b = [](D d) { return mul(d.g, div(d.b, d.y)); }};

@@ -14,6 +14,9 @@ namespace {
 using MaybeTensor = std::optional<Tensor>;
 using MaybeOperand = std::optional<Operand>;
 
+// What an in-place call computes from: the function may keep it, and self is overwritten.
+Tensor kept(const Tensor& self) { return grad_needed(self) ? clone(self) : self; }
+
 // In-place forms of functions with float results: an integer tensor cannot hold them.
 Tensor write_float(Tensor& self, const Tensor& value, const char* op) {
   TERCEL_CHECK(is_float(self.dtype()), DType, op, ": expected a float tensor to write into, got ",
@@ -255,7 +258,7 @@ void bind_parameterised(Binder& b) {
   b.method(
       "logit_",
       [](Tensor self, std::optional<double> eps) {
-        return write_float(self, logit(grad_needed(self) ? clone(self) : self, eps), "logit_");
+        return write_float(self, logit(kept(self), eps), "logit_");
       },
       py::arg("eps") = py::none(), "In-place logit.");
   b.method(
@@ -266,13 +269,13 @@ void bind_parameterised(Binder& b) {
       "In place.");
   b.method(
       "float_power_",
-      [](Tensor self, const Operand& e) { return copy_(self, float_power(self, e)); },
+      [](Tensor self, const Operand& e) { return copy_(self, float_power(kept(self), e)); },
       py::arg("exponent"), "In-place float_power of a float64 tensor.");
   b.method(
       "nan_to_num_",
       [](Tensor self, std::optional<double> nan, std::optional<double> posinf,
          std::optional<double> neginf) {
-        return copy_(self, nan_to_num(self, nan, posinf, neginf));
+        return copy_(self, nan_to_num(kept(self), nan, posinf, neginf));
       },
       py::arg("nan") = py::none(), py::arg("posinf") = py::none(), py::arg("neginf") = py::none(),
       "In-place nan_to_num.");

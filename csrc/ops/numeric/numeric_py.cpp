@@ -3,6 +3,7 @@
 
 #include <variant>
 
+#include "ops/copy/copy.h"
 #include "python/out.h"
 #include "python/optional.h"
 
@@ -89,6 +90,12 @@ x: abscissae, of y's shape or 1-d; without it the samples lie dx apart.  Drops d
   both_out(b, "cross", &cross, py::arg("input"), py::arg("other"), py::arg("dim") = py::none(),
            "Product of 3-vectors along dim (None: the first dimension of size 3); the operands "
            "broadcast.");
+  b.method(
+      "renorm_",
+      [](Tensor self, double norm_order, int64_t dim, double maxnorm) {
+        return copy_(self, renorm(clone(self), norm_order, dim, maxnorm));
+      },
+      py::arg("p"), py::arg("dim"), py::arg("maxnorm"), "In-place renorm.");
   both_out(b, "renorm", &renorm, py::arg("input"), py::arg("p"), py::arg("dim"), py::arg("maxnorm"),
            "Scales the sub-tensors along dim whose p-norm is above maxnorm down to it. Float "
            "tensors of at least 2 dimensions.");
