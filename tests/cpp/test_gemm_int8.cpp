@@ -19,9 +19,7 @@
 #define gemm_ukr_int8_32x32_amx gemm_ukr_int8_32x32_model
 #define gemm_int8_amx_begin gemm_int8_model_begin
 #define gemm_int8_amx_end gemm_int8_model_end
-#define kConfig kModelConfig
 #include "../../csrc/ops/matmul/gemm_int8_ukr_amx.cpp"
-#undef kConfig
 #undef gemm_ukr_int8_32x32_amx
 #undef gemm_int8_amx_begin
 #undef gemm_int8_amx_end
