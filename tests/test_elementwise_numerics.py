@@ -608,6 +608,8 @@ def test_numbers_beyond_the_dtype_are_not_wrapped():
                 lambda x=x, n=n: tercel.clamp(x, n, None),
                 lambda x=x, n=n: tercel.clamp(x, -1 if dtype.is_signed else 0, n),
                 lambda x=x, n=n: x.clone().clamp_(max=n),
+                lambda x=x, n=n: tercel.clamp_max(x, n),
+                lambda x=x, n=n: x.clone().clamp_min_(n),
                 lambda x=x, n=n: tercel.where(x > 0, x, n),
             ):
                 with pytest.raises(OverflowError, match="does not fit dtype"):

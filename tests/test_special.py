@@ -82,3 +82,10 @@ def test_dtypes_and_errors():
     ]:
         with pytest.raises(kind, match=text):
             call()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_digamma_at_infinity(dtype):
+    x = tercel.tensor([-math.inf, math.inf, -1.0, 0.0], dtype=getattr(tercel, dtype))
+    at = tercel.special.digamma(x).tolist()
+    assert math.isnan(at[0]) and at[1] == math.inf and math.isnan(at[2]) and at[3] == -math.inf

@@ -25,7 +25,7 @@ TERCEL_INLINE double digamma_scalar(double x) {
     shift -= 1.0 / x;
     x += 1.0;
   }
-  if (x == INFINITY) return x;
+  if (x == INFINITY) return x + reflection;  // NaN for -infinity
   const double z = 1.0 / (x * x);
   double series = 8.33333333333333333333e-2;
   series = -2.10927960927960927961e-2 + z * series;

@@ -319,11 +319,15 @@ void bind_ternary(Binder& b) {
     b.both(
         name,
         [rule](const Tensor& x, const Operand& v, const MaybeTensor& out) {
+          check_fits(v, result_type({&x, &v.tensor}), rule->name);
           return binary(*rule, x, v, kNoParams, pointer(out));
         },
         py::arg("input"), py::arg(arg), py::kw_only(), py::arg("out") = py::none(), doc);
     b.method((std::string(name) + "_").c_str(),
-             [rule](Tensor self, const Operand& v) { return binary_(*rule, self, v); },
+             [rule](Tensor self, const Operand& v) {
+               check_fits(v, result_type({&self, &v.tensor}), rule->name);
+               return binary_(*rule, self, v);
+             },
              py::arg(arg), "In place.");
   };
   bound("clamp_min", &kClampMin, "min", "Larger of input and min.");
