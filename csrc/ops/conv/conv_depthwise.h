@@ -61,8 +61,10 @@ void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
   parallel_for(images * a.groups, 1 + 65536 / (work + 1), [&](int64_t i0, int64_t i1) {
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t plane = n0 * a.groups + i, g = i % a.groups;
-      const T* src = static_cast<const T*>(a.pad.src) + plane * a.src_channel;
-      if (!a.in_place) {
+      const T* src;
+      if (a.in_place) {
+        src = static_cast<const T*>(a.pad.src) + plane * a.src_channel;
+      } else {
         T* const padded = static_cast<T*>(a.pad.dst) + i * a.src_channel;
         pad_plane(a.pad, static_cast<const S*>(a.pad.src) + plane * in, padded);
         zero_row(padded + a.src_channel - a.pad.slack, a.pad.slack);

@@ -31,4 +31,6 @@ Tensor into_out(const Tensor& result, const OptionalOut& out, const char* op) {
   return copy_(target, result);
 }
 
+Tensor kept(const Tensor& self) { return grad_needed(self) ? clone(self) : self; }
+
 }  // namespace tercel

@@ -21,5 +21,8 @@ void check_cast(const char* op, DType result, DType target);
 void fit_out(const char* op, const Tensor& out, const Shape& shape);
 // `result` itself, or `out` after copying the result into it.
 Tensor into_out(const Tensor& result, const OptionalOut& out, const char* op);
+// What an in-place call computes from when it writes its result over self: a copy if a function
+// may keep it for backward.
+Tensor kept(const Tensor& self);
 
 }  // namespace tercel

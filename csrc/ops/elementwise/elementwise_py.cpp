@@ -14,9 +14,6 @@ namespace {
 using MaybeTensor = std::optional<Tensor>;
 using MaybeOperand = std::optional<Operand>;
 
-// What an in-place call computes from: the function may keep it, and self is overwritten.
-Tensor kept(const Tensor& self) { return grad_needed(self) ? clone(self) : self; }
-
 // In-place forms of functions with float results: an integer tensor cannot hold them.
 Tensor write_float(Tensor& self, const Tensor& value, const char* op) {
   TERCEL_CHECK(is_float(self.dtype()), DType, op, ": expected a float tensor to write into, got ",
@@ -319,13 +316,13 @@ void bind_ternary(Binder& b) {
     b.both(
         name,
         [rule](const Tensor& x, const Operand& v, const MaybeTensor& out) {
-          check_fits(v, result_type({&x, &v.tensor}), rule->name);
+          check_bounds(rule->name, x, &v.tensor, nullptr);
           return binary(*rule, x, v, kNoParams, pointer(out));
         },
         py::arg("input"), py::arg(arg), py::kw_only(), py::arg("out") = py::none(), doc);
     b.method((std::string(name) + "_").c_str(),
              [rule](Tensor self, const Operand& v) {
-               check_fits(v, result_type({&self, &v.tensor}), rule->name);
+               check_bounds(rule->name, self, &v.tensor, nullptr);
                return binary_(*rule, self, v);
              },
              py::arg(arg), "In place.");

@@ -3,7 +3,8 @@
 // An op is a plain loop over contiguous arrays of its work dtypes (OpFn). The engine walks the
 // output in chunks of at most kChunk elements. An operand that already is contiguous and of its
 // work dtype is used in place; any other one is gathered and converted into a buffer in L1, and
-// results are converted and scattered the same way. So an op is compiled for a few types only, and
+// results are converted and scattered the same way. Where all are used in place a thread's share
+// is one chunk. So an op is compiled for a few types only, and
 // every dtype combination, broadcast and stride works. Chunks never exchange values: the bits do
 // not depend on threads, strides or level.
 #pragma once

@@ -6,6 +6,8 @@
 namespace tercel {
 
 Tensor where_out(const Tensor& condition, const Tensor& a, const Tensor& b, const Tensor* out);
+// Raises unless the bounds of clamp (one may be null) fit the result's dtype.
+void check_bounds(const char* op, const Tensor& x, const Tensor* min, const Tensor* max);
 Tensor clamp_out(const Tensor& x, const std::optional<Tensor>& min,
                  const std::optional<Tensor>& max, const Tensor* out);
 Tensor lerp_out(const Tensor& a, const Tensor& b, const Tensor& w, const Tensor* out);

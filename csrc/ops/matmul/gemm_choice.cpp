@@ -25,8 +25,11 @@ struct Need {
 };
 bool has_amx_fp16() {
 #if defined(__x86_64__)
-  uint32_t a, b, c, d;
-  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 21 & 1);
+  static const bool found = [] {  // once: every product asks, and a virtual machine traps cpuid
+    uint32_t a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 21 & 1);
+  }();
+  return found;
 #else
   return false;
 #endif

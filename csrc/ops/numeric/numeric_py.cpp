@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "ops/copy/copy.h"
+#include "ops/copy/out.h"
 #include "python/out.h"
 #include "python/optional.h"
 
@@ -93,7 +94,7 @@ x: abscissae, of y's shape or 1-d; without it the samples lie dx apart.  Drops d
   b.method(
       "renorm_",
       [](Tensor self, double norm_order, int64_t dim, double maxnorm) {
-        return copy_(self, renorm(clone(self), norm_order, dim, maxnorm));
+        return copy_(self, renorm(kept(self), norm_order, dim, maxnorm));
       },
       py::arg("p"), py::arg("dim"), py::arg("maxnorm"), "In-place renorm.");
   both_out(b, "renorm", &renorm, py::arg("input"), py::arg("p"), py::arg("dim"), py::arg("maxnorm"),

@@ -3,6 +3,7 @@
 // Work is split into pieces of kPiece columns of a row; inside, runs of columns that share a scale.
 // Codes are computed from and to float32: 16-bit rows pass through a buffer, kChunk at a time.
 #include "core/parallel.h"
+#include "ops/elementwise/move_kernels.h"
 #include "ops/quant/quant_codes.h"
 #include "ops/quant/quant_kernels.h"
 
@@ -34,25 +35,13 @@ constexpr int64_t kChunk = 256;  // codes kept on the stack between encoding and
 
 // Elements of a dtype to float32 and back; null if they are float32.
 struct FloatRows {
-  void (*load)(float* dst, const void* src, int64_t n) = nullptr;
-  void (*store)(void* dst, const float* src, int64_t n) = nullptr;
+  ConvertFn load, store;
 };
-template <class T>
-void load_floats(float* dst, const void* src, int64_t n) {
-  for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
-    store<kFull>(load<kFull, VecF>(static_cast<const T*>(src) + i, count), dst + i, count);
-  });
-}
-template <class T>
-void store_floats(void* dst, const float* src, int64_t n) {
-  for_vectors<VecF>(n, [&]<bool kFull>(int64_t i, int64_t count) {
-    store<kFull>(load<kFull, VecF>(src + i, count), static_cast<T*>(dst) + i, count);
-  });
-}
 TERCEL_INLINE FloatRows float_rows(DType dtype) {
-  if (dtype == DType::bf16) return {load_floats<bf16>, store_floats<bf16>};
-  if (dtype == DType::f16) return {load_floats<f16>, store_floats<f16>};
-  return {};
+  if (dtype == DType::f32) return {};
+  const auto& convert = TERCEL_LEVEL::move_kernels.convert;
+  const int narrow = static_cast<int>(dtype), wide = static_cast<int>(DType::f32);
+  return {convert[narrow][wide], convert[wide][narrow]};
 }
 TERCEL_INLINE int64_t float_size(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 

@@ -214,7 +214,7 @@ p: a number, inf, -inf, 0 (number of nonzeros) or 'fro' (2). dtype: convert firs
              py::arg("dtype") = py::none(), doc);
     b.method((std::string(name) + "_").c_str(),
              [f](Tensor self, int64_t dim, OptDType dtype) {
-               return copy_(self, f(grad_needed(self) ? clone(self) : self, dim, dtype));
+               return copy_(self, f(kept(self), dim, dtype));
              },
              py::arg("dim"), py::kw_only(), py::arg("dtype") = py::none(), "In place.");
   };
