@@ -216,7 +216,8 @@ def test_float32_matmul_precision_is_remembered():
 
 @pytest.mark.parametrize("precision", ["high", "medium"])
 def test_float32_matmul_precision_bounds_the_error(precision):
-    # With AMX in bfloat16 parts, elsewhere float32; tests/cpp/test_gemm_bf16.cpp has the parts on a model.
+    # With AMX in bfloat16 parts (tests/cpp/test_gemm_pairs.cpp has them on a model), elsewhere float32; medium
+    # is one bfloat16 product wherever that is faster.
     a, b = tensor(40, 200), tensor(200, 70)
     exact, size = a.double() @ b.double(), a.double().abs() @ b.double().abs()
     highest = a @ b
@@ -231,7 +232,8 @@ def test_float32_matmul_precision_bounds_the_error(precision):
     worst = float(((got.double() - exact).abs() / size).max())
     assert worst < {"high": 2.0**-20, "medium": 2.0**-8}[precision]
     if tercel.get_isa() != "amx":
-        assert tercel.equal(got, highest)
+        rounded = a.bfloat16().float() @ b.bfloat16().float()
+        assert tercel.equal(got, highest) or (precision == "medium" and tercel.equal(got, rounded))
 
 
 def test_the_device_of_a_region():

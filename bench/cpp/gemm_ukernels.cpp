@@ -47,7 +47,7 @@ void run_packed(benchmark::State& state, GemmUkrFn kernel, int mr, int nr, IsaLe
 // Pairs of two-byte floats; counted against the float32 peak.
 void run_pairs(benchmark::State& state, DType element, GemmUkrFn kernel) {
   const GemmUkernel* u = gemm_pair_ukernel(element, 1);
-  if (!u || u->packed != kernel) {
+  if (!u || (u->packed != kernel && u->subnormal != kernel)) {
     state.SkipWithError("this processor lacks the instructions");
     return;
   }
@@ -57,13 +57,13 @@ void run_pairs(benchmark::State& state, DType element, GemmUkrFn kernel) {
   for (const Tensor& t : {a, b}) {  // 1, or 2^-7 and a bit
     for (int64_t i = 0; i < t.numel(); ++i) static_cast<uint16_t*>(t.data())[i] = 0x3c00;
   }
-  u->begin();
+  if (u->begin) u->begin();
   for (auto _ : state) {
-    kernel(kDepth, a.data(), b.data(), c.data(), 32, 32, 32, false, a.data());
+    kernel(kDepth, a.data(), b.data(), c.data(), u->nr, u->mr, u->nr, false, a.data());
     benchmark::ClobberMemory();
   }
-  u->end();
-  count(state, kDepth * 32 * 32, "fma_f32");
+  if (u->end) u->end();
+  count(state, kDepth * u->mr * u->nr, "fma_f32");
 }
 
 // kDepth lines of four k.
@@ -102,8 +102,16 @@ void run_int8(benchmark::State& state, const Int8Ukernel& u) {
   const auto* const registered_##name = benchmark::RegisterBenchmark( \
       "gemm_ukr/" #name,                                              \
       [](benchmark::State& s) { run_pairs(s, DType::element, &gemm_ukr_##name); });
+#define TERCEL_GEMM_WORD_UKR(feature, name, mr, nr)                               \
+  const auto* const registered_##name = benchmark::RegisterBenchmark(             \
+      "gemm_ukr/" #name,                                                          \
+      [](benchmark::State& s) { run_pairs(s, DType::bf16, &gemm_ukr_##name); });  \
+  const auto* const registered_##name##_subnormal = benchmark::RegisterBenchmark( \
+      "gemm_ukr/" #name "_subnormal",                                             \
+      [](benchmark::State& s) { run_pairs(s, DType::bf16, &gemm_ukr_##name##_subnormal); });
 #include "ops/matmul/gemm_pair_ukernels.inc"
 #undef TERCEL_GEMM_PAIR_UKR
+#undef TERCEL_GEMM_WORD_UKR
 
 #define TERCEL_INT8_UKR(feature, name, mr, panels, group, widen, needs_unsigned, lines, wide, \
                         begin, end)                                                           \

@@ -31,7 +31,7 @@ def set_float32_matmul_precision(precision: str) -> None:
              times that of highest (three products would have up to 35 times)
     medium   operands rounded to bfloat16, float32 sums: below 2^-8 of |a| |b|
 
-    high and medium need a processor with AMX; other processors compute in float32. They concern matmul, linear, bmm,
+    high needs a processor with AMX, medium AMX or AMD's AVX512-BF16; other processors compute in float32. They concern matmul, linear, bmm,
     einsum and what is made of them, forward and backward, with at least 32 terms and 16 columns; not convolutions,
     attention, other dtypes or products under autocast. Products below float32's normal range count as zero, finite
     values stay finite, an infinity becomes NaN under high.

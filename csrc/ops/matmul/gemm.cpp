@@ -172,11 +172,10 @@ void gemm_tiles(const GemmArgs& g, bool pairs) {
 
 }  // namespace
 
-void gemm(const GemmArgs& g) {
-  if (g.M == 0 || g.N == 0) return;
-  if (is_int(g.a.dtype)) return gemm_int(g);
-  if (g.K == 0) return gemm_empty_k(g);
-  if (use_pairs(g)) return gemm_tiles(g, true);  // one definition for any number of rows
+namespace {
+
+// Operands as they lie, or in panels of elements.
+void gemm_elements(const GemmArgs& g) {
   if (g.N > kSkinnyRows || g.N >= g.M) {
     if (use_skinny(g)) return traced(g, "few rows, streamed"), gemm_skinny(g);
   } else {
@@ -185,6 +184,25 @@ void gemm(const GemmArgs& g) {
   }
   const bool swap = g.out_col_stride != 1 && (g.out_row_stride == 1 || g.N == 1);
   swap ? gemm_tiles(transposed(g), false) : gemm_tiles(g, false);
+}
+
+// Words gain nothing where their panels cost more than the product, or b is read once.
+bool words_gain(const GemmArgs& g) {
+  return g.b.packed || (g.M >= kWordRows && g.N >= kWordRows && g.M * g.N * g.K >= kWordWork);
+}
+
+}  // namespace
+
+void gemm(const GemmArgs& g) {
+  if (g.M == 0 || g.N == 0) return;
+  if (is_int(g.a.dtype)) return gemm_int(g);
+  if (g.K == 0) return gemm_empty_k(g);
+  if (!use_pairs(g)) return gemm_elements(g);
+  // Pairs with sums of their own: one definition for any number of rows.
+  if (!has_float32_bits(g) || words_gain(g)) return gemm_tiles(g, true);
+  GemmArgs elements = g;
+  elements.f32_products = -1;
+  gemm_elements(elements);
 }
 
 namespace {

@@ -75,8 +75,8 @@ struct GemmEpilogue {
 struct GemmArgs {
   int64_t M = 0, N = 0, K = 0;
   GemmOperand a, b;
-  // Plain float32 operands may become sums of bfloat16 (gemm_pairs.h) where the processor has tiles
-  // for these: 0 no, 1 or 6 products; -1: nor may bfloat16 operands use them.
+  // Plain float32 operands may become sums of bfloat16 (gemm_pairs.h, gemm_words.h) where these are
+  // faster: 0 no, 1 or 6 products; -1: nor may bfloat16 operands use pairs.
   int f32_products = 0;
   DType out_dtype = DType::f32;  // f64 if and only if the operands are
   void* out = nullptr;           // may be epilogue.c itself, with the same strides

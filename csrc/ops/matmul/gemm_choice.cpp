@@ -1,6 +1,7 @@
 // Registry of the micro-kernels of the float products, and the choice among them.
 #include "ops/matmul/gemm_choice.h"
 
+#include <cstring>
 #include <string>
 
 #if defined(__x86_64__)
@@ -14,6 +15,15 @@ constexpr GemmUkernel pair_row(const char* name, GemmUkrFn run, void (*begin)(),
                                DType element, int products) {
   return {name, IsaLevel::avx512, 4,      32, 32, 0, run, nullptr, nullptr, 2, 32, begin,
           end,  products,         element};
+}
+constexpr GemmUkernel word_row(const char* name, int mr, int nr, GemmUkrFn run,
+                               GemmUkrFn subnormal) {
+  GemmUkernel u = pair_row(name, run, nullptr, nullptr, DType::bf16, 1);
+  u.mr = mr;
+  u.nr = nr;
+  u.k_unit = 2;
+  u.subnormal = subnormal;
+  return u;
 }
 
 // What a line of the registry asks of the processor.
@@ -34,23 +44,68 @@ bool has_amx_fp16() {
   return false;
 #endif
 }
+// Zen 4 and 5 multiply two pairs in the time of two floats; Intel's processors take twice as long,
+// which is no gain over float32 (and those with AMX have better).
+bool is_amd() {
+#if defined(__x86_64__)
+  static const bool amd = [] {
+    uint32_t a, b, c, d;
+    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541 && d == 0x69746e65 && c == 0x444d4163;
+  }();
+  return amd;
+#else
+  return false;
+#endif
+}
+constexpr Need avx512_bf16{"fast avx512_bf16", CpuFeature::avx512bf16, &is_amd};
 constexpr Need amx_bf16{"amx_bf16", CpuFeature::amx_bf16, nullptr};
 constexpr Need amx_fp16{"amx_fp16", CpuFeature::amx_bf16, &has_amx_fp16};
 }  // namespace pair_feature
 
+// Whether vdpbf16ps adds its products one after the other, as gemm_words.h says of Zen 5: tried
+// once, against the micro-kernel made of multiply-adds.
+bool sums_agree(const GemmUkernel& u) {
+  static const bool agree = [&] {
+    constexpr int kPairs = 16;
+    alignas(64) uint16_t a[kPairs][14][2], b[kPairs][32][2];
+    alignas(64) float sums[2][14 * 32];
+    uint32_t seed = 1;
+    // Both signs, sizes from 2^-16 to 2^15.
+    const auto fill = [&](uint16_t* v, size_t n) {
+      for (size_t i = 0; i < n; ++i) {
+        seed = seed * 1664525u + 1013904223u;
+        v[i] = static_cast<uint16_t>((seed >> 16 & 0x8fff) + 0x3780);
+      }
+    };
+    fill(a[0][0], sizeof(a) / 2);
+    fill(b[0][0], sizeof(b) / 2);
+    u.packed(2 * kPairs, a, b, sums[0], 32, 14, 32, false, a);
+    u.subnormal(2 * kPairs, a, b, sums[1], 32, 14, 32, false, a);
+    return std::memcmp(sums[0], sums[1], sizeof(sums[0])) == 0;
+  }();
+  return agree;
+}
+
 struct PairLine {
   pair_feature::Need need;
-  GemmUkernel ukr[2];  // for 1 and for 6 products
-  bool found() const { return cpu_found(need.feature) && (!need.more || need.more()); }
+  GemmUkernel ukr[2];  // for 1 and for 6 products; the second may have no `packed`
+  bool found() const {
+    return cpu_found(need.feature) && (!need.more || need.more()) &&
+           (!ukr[0].words() || sums_agree(ukr[0]));
+  }
 };
 #define TERCEL_GEMM_PAIR_UKR(feature, name, element)                                            \
   {pair_feature::feature,                                                                       \
    {pair_row(#name, &gemm_ukr_##name, &gemm_begin_##name, &gemm_end_##name, DType::element, 1), \
     pair_row(#name, &gemm_ukr_##name, &gemm_begin_##name, &gemm_end_##name, DType::element, 6)}},
+#define TERCEL_GEMM_WORD_UKR(feature, name, mr, nr) \
+  {pair_feature::feature,                           \
+   {word_row(#name, mr, nr, &gemm_ukr_##name, &gemm_ukr_##name##_subnormal), {}}},
 constexpr PairLine kPairLines[] = {
 #include "ops/matmul/gemm_pair_ukernels.inc"
     {pair_feature::amx_bf16, {}}};
 #undef TERCEL_GEMM_PAIR_UKR
+#undef TERCEL_GEMM_WORD_UKR
 constexpr size_t kNumPairLines = std::size(kPairLines) - 1;
 const GemmUkernel* g_pairs_for_test = nullptr;  // three
 
@@ -94,6 +149,10 @@ static const GemmUkernel* pair_kernel(const GemmArgs& g) {
   return nullptr;
 }
 bool use_pairs(const GemmArgs& g) { return pair_kernel(g); }
+bool has_float32_bits(const GemmArgs& g) {
+  const GemmUkernel* u = pair_kernel(g);
+  return !u || (u->words() && g.a.dtype != DType::f32);
+}
 Choice choose(const GemmArgs& g) {
   Choice c;
   c.ukr = pair_kernel(g);
@@ -149,7 +208,9 @@ const GemmUkernel* gemm_pair_ukernel(DType element, int products) {
   if (g_pairs_for_test) return g_pairs_for_test + (element == DType::f16 ? 2 : variant);
   for (size_t i = 0; i < kNumPairLines; ++i) {
     const PairLine& l = kPairLines[i];
-    if (l.ukr[0].element == element && cpu_has(l.need.feature) && l.found()) return &l.ukr[variant];
+    if (l.ukr[0].element == element && l.ukr[variant].packed && cpu_has(l.need.feature) &&
+        l.found())
+      return &l.ukr[variant];
   }
   return nullptr;
 }

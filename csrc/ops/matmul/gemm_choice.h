@@ -31,7 +31,8 @@ struct Choice {
 };
 Choice choose(DType in_dtype);
 Choice choose(const GemmArgs& g);
-bool use_pairs(const GemmArgs& g);  // products of gemm_pairs.h
+bool use_pairs(const GemmArgs& g);         // products of gemm_pairs.h or gemm_words.h
+bool has_float32_bits(const GemmArgs& g);  // with or without pairs: a path may leave them
 // TERCEL_TRACE=1: the path and the micro-kernel of a product, and why the others were left.
 void trace_choice(const GemmArgs& g, const char* path);
 

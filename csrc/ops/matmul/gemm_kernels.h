@@ -25,6 +25,11 @@ struct GemmPackArgs {
   DType element = DType::bf16;  // of its panels: bf16 or f16
 };
 
+// Least biased exponent of the elements of panels of words (gemm_words.h) that are not zero.
+inline constexpr int kNoExponent = 255, kSubnormalExponent = -256;
+// No sum of products of elements with these least exponents is subnormal.
+TERCEL_INLINE bool words_are_normal(int a, int b) { return a + b - 2 * (127 + 7) >= -126; }
+
 // ---- epilogue (gemm.h): for the driver and the kernels ----
 
 // Sums are the output.
@@ -113,7 +118,7 @@ struct SkinnyArgs {
   void* acc;             // row stride ld
   int64_t ld;
 };
-inline constexpr int64_t kSkinnyRows = 6, kSkinnyStreamedRows = 16;
+inline constexpr int64_t kSkinnyRows = 8, kSkinnyStreamedRows = 16;
 
 // out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
 // summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs
@@ -132,6 +137,7 @@ inline constexpr int64_t kDotBlock = 4096;
 struct GemmKernels {
   void (*pack)(const GemmPackArgs&);
   void (*pack_pairs)(const GemmPackArgs&, bool right);  // gemm_pairs.h
+  int (*pack_words)(const GemmPackArgs&);  // gemm_words.h: the least exponent; null below avx512
   void (*int_gemm)(const IntGemmArgs&);
   void (*skinny)(const SkinnyArgs&);
   void (*dot)(const DotArgs&);

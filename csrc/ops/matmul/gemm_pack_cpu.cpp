@@ -7,6 +7,7 @@
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/gemm_pairs.h"
 #include "ops/matmul/gemm_skinny.h"
+#include "ops/matmul/gemm_words.h"
 #include "ops/matmul/load_simd.h"
 
 namespace tercel {
@@ -38,7 +39,10 @@ void pack_rows(const GemmPackArgs& g) {
     const S* in = static_cast<const S*>(g.src) + r * g.row_stride;
     T* out = static_cast<T*>(g.dst) + r * g.panel_stride;
     int64_t p = 0;
-    for (; p + L <= g.kc; p += L) store(out + p, load_lanes(in + p));
+    for (; p + L <= g.kc; p += L) {
+      __builtin_prefetch(in + p + g.row_stride, 0, 2);
+      store(out + p, load_lanes(in + p));
+    }
     for (; p < g.kc; ++p) out[p] = static_cast<T>(in[p]);
   }
 }
@@ -217,7 +221,7 @@ void pack(const GemmPackArgs& g) {
 }  // namespace
 
 namespace TERCEL_LEVEL {
-extern const GemmKernels gemm_kernels = {pack, pack_pairs, int_gemm, skinny, dot};
+extern const GemmKernels gemm_kernels = {pack, pack_pairs, pack_words, int_gemm, skinny, dot};
 }
 
 }  // namespace tercel

@@ -44,6 +44,7 @@ struct Packed {
   // Block in work: columns [jc, jc + nc), k [pc, pc + kc); bytes of a packed row of it.
   int64_t jc, nc, pc, kc, row;
   const char* b_panels;
+  int b_least;  // exponent in them
   char* sums;   // of (0, jc); null: a tile at a time on the stack
   bool in_out;  // sums lie in the output
   int64_t ld;
@@ -51,11 +52,13 @@ struct Packed {
 
   bool last() const { return pc + kc == g.K; }
 
-  // Rows [i0, i0 + m) of A in panels at `a` times columns [j0, j1) of the block. While a B panel is
-  // in use the row tiles bring the next one from L3 to L2 piece by piece.
-  void multiply(const char* a, int64_t i0, int64_t m, int64_t j0, int64_t j1) const {
+  // Rows [i0, i0 + m) of A in panels at `a`, least exponent a_least, times columns [j0, j1) of the
+  // block. While a B panel is in use the row tiles bring the next one from L3 to L2 piece by piece.
+  void multiply(const char* a, int a_least, int64_t i0, int64_t m, int64_t j0, int64_t j1) const {
     alignas(64) char tile[16 * 64 * 8];
     const int64_t es = u.elem_bytes, depth = row / u.packed_bytes;
+    const auto run = u.words() && !words_are_normal(a_least, b_least) ? u.subnormal : u.packed;
+    const int64_t fetched = depth * (u.words() ? 8 : 16);  // by one call
     if (u.begin) u.begin();
     for (int64_t j = j0; j < j1; j += u.nr) {
       const int64_t tn = std::min<int64_t>(u.nr, j1 - j);
@@ -65,9 +68,9 @@ struct Packed {
         const int64_t tm = std::min<int64_t>(u.mr, m - i);
         char* c = sums ? sums + ((i0 + i) * ld + j) * es : tile;
         const int64_t c_ld = sums ? ld : u.nr;
-        const int64_t ahead = i / u.mr * kc * 16;
+        const int64_t ahead = i / u.mr * fetched;
         const char* next = j + u.nr < j1 && ahead < panel ? b + panel + ahead : a;
-        u.packed(depth, a + i * row, b, c, c_ld, tm, tn, pc > 0, next);
+        run(depth, a + i * row, b, c, c_ld, tm, tn, pc > 0, next);
         if (last() && !(in_out && trivial(g.epilogue))) {
           finish(g, c, c_ld, i0 + i, jc + j, tm, tn);
         }
@@ -79,6 +82,7 @@ struct Packed {
     const int64_t a_rows = grid.row_tiles * u.mr;
     const Workspace work(g.a.packed ? 0 : a_rows * row);
     int64_t in_work = -1;
+    int a_least = g.a.packed ? prepacked_exponent(u, 0, g.a.packed, g.M, g.K) : kNoExponent;
     for (int64_t t = begin; t < end; ++t) {
       const int64_t band = t / grid.cols, col = t % grid.cols;
       const int64_t i0 = band * a_rows, m = std::min(a_rows, g.M - i0);
@@ -89,10 +93,10 @@ struct Packed {
         a = static_cast<const char*>(g.a.packed) + row_bytes(u, pc) * ceil_div(g.M, u.mr) * u.mr +
             i0 * row;
       } else if (in_work != band) {
-        pack_panels(u, 0, g.a, i0, m, pc, kc, work.data());
+        a_least = pack_panels(u, 0, g.a, i0, m, pc, kc, work.data());
         in_work = band;
       }
-      multiply(a, i0, m, j0, j1);
+      multiply(a, a_least, i0, m, j0, j1);
     }
   }
 };
@@ -120,7 +124,7 @@ void gemm_packed(const GemmArgs& g, const Choice& choice, bool serial) {
   for (int64_t jc = 0; jc < g.N; jc += nc_max) {
     const int64_t nc = std::min(nc_max, g.N - jc);
     const int64_t tiles_n = ceil_div(nc, u.nr);
-    Packed p{g, u, jc, nc, 0, 0, 0, b_work.data(), nullptr, in_out, 0, {}};
+    Packed p{g, u, jc, nc, 0, 0, 0, b_work.data(), kNoExponent, nullptr, in_out, 0, {}};
     p.sums = in_out ? static_cast<char*>(g.out) + jc * u.elem_bytes : sums_work.data();
     p.ld = in_out ? g.out_row_stride : nc_max;
     p.grid = make_grid(ceil_div(g.M, u.mr), tiles_n, std::max<int64_t>(1, choice.block.mc / u.mr),
@@ -132,13 +136,16 @@ void gemm_packed(const GemmArgs& g, const Choice& choice, bool serial) {
       if (g.b.packed) {
         p.b_panels = static_cast<const char*>(g.b.packed) +
                      row_bytes(u, pc) * ceil_div(g.N, u.nr) * u.nr + jc * p.row;
+        p.b_least = prepacked_exponent(u, 1, g.b.packed, g.N, g.K);
       } else {
         const int64_t panels =
             std::max<int64_t>(serial ? tiles_n : ceil_div(tiles_n, 2 * threads), 1);
+        LeastExponent least;
         parallel_for(tiles_n, panels, [&](int64_t q0, int64_t q1) {
           const int64_t r0 = q0 * u.nr, rows = std::min(q1 * u.nr, nc) - r0;
-          pack_panels(u, 1, g.b, jc + r0, rows, pc, p.kc, b_work.data() + r0 * p.row);
+          least.add(pack_panels(u, 1, g.b, jc + r0, rows, pc, p.kc, b_work.data() + r0 * p.row));
         });
+        p.b_least = least.get();
       }
       const int64_t tasks = p.grid.rows * p.grid.cols;
       parallel_for(tasks, serial ? tasks : 1, [&](int64_t t0, int64_t t1) { p.run_tasks(t0, t1); });

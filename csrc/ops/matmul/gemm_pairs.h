@@ -22,9 +22,10 @@
 namespace tercel {
 namespace {
 
-// 16 x 16 four-byte words, transposed.
-TERCEL_INLINE void transpose_words(const char* src, int64_t stride_bytes, char* dst) {
 #if defined(TERCEL_LEVEL_AVX512)
+// use(i, v): line i of 16 x 16 four-byte words, transposed.
+template <class Use>
+TERCEL_INLINE void each_transposed(const char* src, int64_t stride_bytes, const Use& use) {
 #pragma GCC unroll 4
   for (int c = 0; c < 4; ++c) {
     __m512i v[4];
@@ -32,12 +33,20 @@ TERCEL_INLINE void transpose_words(const char* src, int64_t stride_bytes, char* 
     for (int g = 0; g < 4; ++g) v[g] = four_rows(src + g * stride_bytes + 16 * c, stride_bytes);
     const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
     const __m512i d = _mm512_unpacklo_epi32(v[2], v[3]), e = _mm512_unpackhi_epi32(v[2], v[3]);
-    char* out = dst + 256 * c;
-    _mm512_storeu_si512(out, _mm512_unpacklo_epi64(a, d));
-    _mm512_storeu_si512(out + 64, _mm512_unpackhi_epi64(a, d));
-    _mm512_storeu_si512(out + 128, _mm512_unpacklo_epi64(b, e));
-    _mm512_storeu_si512(out + 192, _mm512_unpackhi_epi64(b, e));
+    use(4 * c, _mm512_unpacklo_epi64(a, d));
+    use(4 * c + 1, _mm512_unpackhi_epi64(a, d));
+    use(4 * c + 2, _mm512_unpacklo_epi64(b, e));
+    use(4 * c + 3, _mm512_unpackhi_epi64(b, e));
   }
+}
+#endif
+
+// 16 x 16 four-byte words, transposed.
+TERCEL_INLINE void transpose_words(const char* src, int64_t stride_bytes, char* dst) {
+#if defined(TERCEL_LEVEL_AVX512)
+  each_transposed(src, stride_bytes, [&](int i, __m512i v) TERCEL_LAMBDA_INLINE {
+    _mm512_storeu_si512(dst + 64 * i, v);
+  });
 #else
   for (int i = 0; i < 16; ++i) {
     for (int j = 0; j < 16; ++j)

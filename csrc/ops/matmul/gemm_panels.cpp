@@ -1,5 +1,6 @@
 // Operands in panels and tiles of sums into the output: what the paths of the driver share.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "core/parallel.h"
@@ -81,35 +82,53 @@ int64_t k_block(const GemmUkernel& u) {
   return u.products == 1 ? kGemmKBlock : kGemmKBlock / u.products / u.k_unit * u.k_unit;
 }
 
-void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t row0, int64_t rows,
-                 int64_t k0, int64_t kc, void* dst) {
+int pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t row0, int64_t rows,
+                int64_t k0, int64_t kc, void* dst) {
   const int width = side == 0 ? u.mr : u.nr;
-  if (!u.pairs()) return pack_operand(x, row0, rows, k0, kc, width, dst);
+  if (!u.pairs()) {
+    pack_operand(x, row0, rows, k0, kc, width, dst);
+    return kNoExponent;
+  }
   GemmPackArgs p = pack_args(x, row0, rows, k0, kc, width, dst);
   p.products = u.products;
   p.element = u.element;
   p.panel_stride = row_bytes(u, kc) / 2 * width;
+  if (u.words()) return gemm_kernels().pack_words(p);
   gemm_kernels().pack_pairs(p, side == 1);
+  return kNoExponent;
 }
 
 void prepack(const GemmUkernel& u, int side, const GemmOperand& src, int64_t rows, int64_t K,
              void* dst) {
   const int width = side == 0 ? u.mr : u.nr;
   const int64_t padded = ceil_div(rows, width) * width, step = k_block(u);
+  LeastExponent least;
   for (int64_t pc = 0; pc < K; pc += step) {
     const int64_t kc = std::min(step, K - pc);
     const int64_t grain = std::max<int64_t>(1, kSerialPack / (kc * width));
     char* const to = static_cast<char*>(dst) + padded * row_bytes(u, pc);
     parallel_for(padded / width, grain, [&](int64_t q0, int64_t q1) {
       const int64_t r0 = q0 * width;
-      pack_panels(u, side, src, r0, std::min(q1 * width, rows) - r0, pc, kc,
-                  to + r0 * row_bytes(u, kc));
+      least.add(pack_panels(u, side, src, r0, std::min(q1 * width, rows) - r0, pc, kc,
+                            to + r0 * row_bytes(u, kc)));
     });
+  }
+  if (u.words()) {
+    const int value = least.get();
+    std::memcpy(static_cast<char*>(dst) + padded * row_bytes(u, K), &value, sizeof(value));
   }
 }
 int64_t prepack_bytes(const GemmUkernel& u, int side, int64_t rows, int64_t K) {
   const int width = side == 0 ? u.mr : u.nr;
-  return ceil_div(rows, width) * width * row_bytes(u, K);
+  return ceil_div(rows, width) * width * row_bytes(u, K) + (u.words() ? 64 : 0);
+}
+int prepacked_exponent(const GemmUkernel& u, int side, const void* panels, int64_t rows,
+                       int64_t K) {
+  if (!u.words()) return kNoExponent;
+  const int64_t size = prepack_bytes(u, side, rows, K) - 64;
+  int value;
+  std::memcpy(&value, static_cast<const char*>(panels) + size, sizeof(value));
+  return value;
 }
 
 }  // namespace tercel::gemm_driver

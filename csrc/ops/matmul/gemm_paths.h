@@ -2,7 +2,10 @@
 // from.
 #pragma once
 
+#include <atomic>
+
 #include "ops/matmul/gemm_choice.h"
+#include "ops/matmul/gemm_kernels.h"
 
 namespace tercel::gemm_driver {
 
@@ -30,14 +33,30 @@ int64_t row_bytes(const GemmUkernel& u, int64_t kc);
 // Panels keep their bytes whatever the number of products; with pairs a block is no rounding.
 int64_t k_block(const GemmUkernel& u);
 
-// The same in the panels of a micro-kernel; side 0: left, 1: right.
-void pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t row0, int64_t rows,
-                 int64_t k0, int64_t kc, void* dst);
+// The same in the panels of a micro-kernel; side 0: left, 1: right. Returns the least exponent of
+// its elements if these are words (gemm_words.h).
+int pack_panels(const GemmUkernel& u, int side, const GemmOperand& x, int64_t row0, int64_t rows,
+                int64_t k0, int64_t kc, void* dst);
 
-// Panels of a whole operand, k block by k block.
+// The smallest of several least exponents, from any thread.
+class LeastExponent {
+ public:
+  void add(int x) {
+    int now = least_.load(std::memory_order_relaxed);
+    while (x < now && !least_.compare_exchange_weak(now, x, std::memory_order_relaxed)) {
+    }
+  }
+  int get() const { return least_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<int> least_{kNoExponent};
+};
+
+// Panels of a whole operand, k block by k block, then their least exponent.
 void prepack(const GemmUkernel& u, int side, const GemmOperand& src, int64_t rows, int64_t K,
              void* dst);
 int64_t prepack_bytes(const GemmUkernel& u, int side, int64_t rows, int64_t K);
+int prepacked_exponent(const GemmUkernel& u, int side, const void* panels, int64_t rows, int64_t K);
 
 // ---- gemm_packed.cpp
 // -------------------------------------------------------------------------------

@@ -232,6 +232,10 @@ void skinny_transposed(const SkinnyArgs& g) {
     const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
     int64_t m = 0;
     for (; m + 4 <= g.M; m += 4) skinny_square<S, 4>(g, m, at);
+    if (m > 0 && g.M - m == 3) {  // one row again costs less than another pass
+      skinny_square<S, 4>(g, g.M - 4, at);
+      continue;
+    }
     for (; m + 2 <= g.M; m += 2) skinny_square<S, 2>(g, m, at);
     if (m < g.M) skinny_square<S, 1>(g, m, at);
   }

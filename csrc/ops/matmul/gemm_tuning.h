@@ -29,6 +29,8 @@ inline constexpr int64_t kDirectMaxWork = 160 * 160 * 160;
 // Products of at most one row block with at least this many columns are cut into column chunks of
 // kColumnChunk, each packed by the thread that uses it (it then lies in that thread's L2).
 inline constexpr int64_t kColumnChunk = 256;
+// Products with fewer rows, columns or multiply-adds leave panels of words (gemm_words.h).
+inline constexpr int64_t kWordRows = 8, kWordWork = 64 * 64 * 64;
 // Multiply-adds below which one thread does it all (about 10 us).
 inline constexpr int64_t kSerialWork = 512 * 1024;
 // Elements that one thread packs (about 6 us).

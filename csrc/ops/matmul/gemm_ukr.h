@@ -48,7 +48,11 @@ struct GemmUkernel {
   void (*end)() = nullptr;
   int products = 1;             // panels hold every k_unit so many times, as parts of float32
   DType element = DType::bf16;  // of pairs; f16 otherwise
+  // Words (gemm_words.h): the bits of float32 panels. `packed` takes subnormal sums for zero, this
+  // does not.
+  GemmUkrFn subnormal = nullptr;
   bool pairs() const { return packed_bytes == 2; }
+  bool words() const { return subnormal; }
 };
 
 // The kernel in use for pairs of bfloat16 (1 or 6 products) or of float16 (1), or null. The tests
@@ -71,7 +75,13 @@ void gemm_set_pair_ukernels_for_test(const GemmUkernel* three);
                                     int64_t, bool, const void*);                                \
   extern "C++" void gemm_begin_##name();                                                        \
   extern "C++" void gemm_end_##name();
+#define TERCEL_GEMM_WORD_UKR(feature, name, mr, nr)                                                \
+  extern "C++" void gemm_ukr_##name(int64_t, const void*, const void*, void*, int64_t, int64_t,    \
+                                    int64_t, bool, const void*);                                   \
+  extern "C++" void gemm_ukr_##name##_subnormal(int64_t, const void*, const void*, void*, int64_t, \
+                                                int64_t, int64_t, bool, const void*);
 #include "ops/matmul/gemm_pair_ukernels.inc"
 #undef TERCEL_GEMM_PAIR_UKR
+#undef TERCEL_GEMM_WORD_UKR
 
 }  // namespace tercel
