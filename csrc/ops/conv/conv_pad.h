@@ -51,47 +51,65 @@ TERCEL_INLINE __mmask16 lanes_inside(int64_t first, int64_t size) {
   return high > low ? static_cast<__mmask16>((1u << high) - (1u << low)) : __mmask16{0};
 }
 
-// dst[j] = src[first + step * j], or 0 where that is outside of [0, size), for j in [0, n); step 1,
-// 2 or 4. Every lane is masked: nothing outside of src and dst is touched, and a short row costs
-// one load per step and one store.
+// Rows of n <= 16 kVectors pixels: dst[j] = src[first + step * j], or 0 where that is outside of
+// [0, size); step 1, 2 or 4. Every lane is masked, and the masks are those of all rows of a plane:
+// nothing outside of src and dst is touched, and 16 pixels cost one load per step and one store.
 template <int step>
-TERCEL_INLINE void sample_row(const float* src, int64_t size, int64_t first, float* dst,
-                              int64_t n) {
-  constexpr int kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const __m512i index = _mm512_mullo_epi32(_mm512_loadu_si512(kAll), _mm512_set1_epi32(step));
-  for (int64_t j = 0; j < n; j += 16, first += 16 * step) {
-    __m512 v[step];
-#pragma GCC unroll 4
-    for (int i = 0; i < step; ++i)
-      v[i] = _mm512_maskz_loadu_ps(lanes_inside(first + 16 * i, size), src + first + 16 * i);
-    if constexpr (step == 2) v[0] = _mm512_permutex2var_ps(v[0], index, v[1]);
-    if constexpr (step == 4) {
-      v[0] = _mm512_permutex2var_ps(v[0], index, v[1]);
-      v[2] = _mm512_permutex2var_ps(v[2], index, v[3]);
-      v[0] = _mm512_shuffle_f32x4(v[0], v[2], 0x44);  // the lower halves
+struct RowSampler {
+  static constexpr int kVectors = 16;
+  int vectors;
+  __mmask16 in[kVectors][step], out[kVectors];
+
+  RowSampler(int64_t size, int64_t first, int64_t n) : vectors(static_cast<int>((n + 15) / 16)) {
+    for (int v = 0; v < vectors; ++v) {
+      for (int i = 0; i < step; ++i) in[v][i] = lanes_inside(first + 16 * (v * step + i), size);
+      out[v] = lanes_inside(0, n - 16 * v);
     }
-    _mm512_mask_storeu_ps(dst + j, lanes_inside(0, n - j), v[0]);
   }
-}
+  TERCEL_INLINE void run(const float* src, float* dst) const {
+    constexpr int kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i index = _mm512_mullo_epi32(_mm512_loadu_si512(kAll), _mm512_set1_epi32(step));
+    for (int v = 0; v < vectors; ++v, src += 16 * step, dst += 16) {
+      __m512 x[step];
+#pragma GCC unroll 4
+      for (int i = 0; i < step; ++i) x[i] = _mm512_maskz_loadu_ps(in[v][i], src + 16 * i);
+      if constexpr (step == 2) x[0] = _mm512_permutex2var_ps(x[0], index, x[1]);
+      if constexpr (step == 4) {
+        x[0] = _mm512_permutex2var_ps(x[0], index, x[1]);
+        x[2] = _mm512_permutex2var_ps(x[2], index, x[3]);
+        x[0] = _mm512_shuffle_f32x4(x[0], x[2], 0x44);  // the lower halves
+      }
+      _mm512_mask_storeu_ps(dst, out[v], x[0]);
+    }
+  }
+  TERCEL_INLINE void zero(float* dst) const {
+    for (int v = 0; v < vectors; ++v)
+      _mm512_mask_storeu_ps(dst + 16 * v, out[v], _mm512_setzero_ps());
+  }
+};
 
 template <int step>
 void sample_plane(const ConvPadArgs& p, const float* src, float* dst) {
   const int64_t pitch = p.size[2], width = p.src_size[2];
+  const int64_t most = 16 * RowSampler<step>::kVectors;
   for (int64_t a = 0; a < p.num_residues[0]; ++a)
     for (int64_t b = 0; b < p.num_residues[1]; ++b)
-      for (int64_t c = 0; c < p.num_residues[2]; ++c) {
-        const int64_t first = step * p.first[2] + p.residues[2][c];
-        for (int64_t jz = 0; jz < p.size[0]; ++jz) {
-          const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
-          for (int64_t jy = 0; jy < p.size[1]; ++jy, dst += pitch) {
-            const int64_t y = p.stride[1] * (p.first[1] + jy) + p.residues[1][b];
-            if (z < 0 || z >= p.src_size[0] || y < 0 || y >= p.src_size[1])
-              zero_row(dst, pitch);
-            else
-              sample_row<step>(src + (z * p.src_size[1] + y) * width, width, first, dst, pitch);
+      for (int64_t c = 0; c < p.num_residues[2]; ++c, dst += p.size[0] * p.size[1] * pitch)
+        for (int64_t x = 0; x < pitch; x += most) {
+          const int64_t first = step * (p.first[2] + x) + p.residues[2][c];
+          const RowSampler<step> row(width, first, pitch - x < most ? pitch - x : most);
+          float* out = dst + x;
+          for (int64_t jz = 0; jz < p.size[0]; ++jz) {
+            const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
+            for (int64_t jy = 0; jy < p.size[1]; ++jy, out += pitch) {
+              const int64_t y = p.stride[1] * (p.first[1] + jy) + p.residues[1][b];
+              if (z < 0 || z >= p.src_size[0] || y < 0 || y >= p.src_size[1])
+                row.zero(out);
+              else
+                row.run(src + (z * p.src_size[1] + y) * width + first, out);
+            }
           }
         }
-      }
 }
 #endif
 

@@ -14,7 +14,7 @@ namespace tercel {
 namespace {
 
 // Images are padded and computed in waves whose working set stays in cache.
-constexpr int64_t kWaveBytes = 1 << 20;
+constexpr int64_t kWaveBytes = 1 << 18;
 constexpr int64_t kWaveBytesBigWeights = 8
                                          << 20;  // weights that stream from memory want many images
 constexpr int64_t kChunkPixels = 1024;           // one chain of the weight gradient
