@@ -59,13 +59,14 @@ void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
   const S* bias = static_cast<const S*>(a.bias);
   const int64_t work = ph.grid[0] * ph.grid[1] * ph.grid[2] * (ph.K + 8);
   parallel_for(images * a.groups, 1 + 65536 / (work + 1), [&](int64_t i0, int64_t i1) {
+    // One padded plane after the other in the place of the first: it stays in L1.
+    T* const padded = static_cast<T*>(a.pad.dst) + (a.in_place ? 0 : i0 * a.src_channel);
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t plane = n0 * a.groups + i, g = i % a.groups;
       const T* src;
       if (a.in_place) {
         src = static_cast<const T*>(a.pad.src) + plane * a.src_channel;
       } else {
-        T* const padded = static_cast<T*>(a.pad.dst) + i * a.src_channel;
         pad_plane(a.pad, static_cast<const S*>(a.pad.src) + plane * in, padded);
         zero_row(padded + a.src_channel - a.pad.slack, a.pad.slack);
         src = padded;
