@@ -10,6 +10,7 @@
 #include "ops/copy/copy.h"
 #include "ops/elementwise/elementwise.h"
 #include "ops/pool/pool_plan.h"
+#include "ops/reduce/reduce.h"
 #include "ops/view/view.h"
 
 namespace tercel {
@@ -233,7 +234,13 @@ Tensor avg_pool(int dims, const Tensor& x, const Dims& kernel_size, const Dims& 
 }
 
 Tensor adaptive_avg_pool(int dims, const Tensor& x, const Dims& output_size) {
-  return average_over(x, adaptive_pool_plan(op_name(kAdaptiveAvg, dims), dims, x, output_size));
+  const auto plan = adaptive_pool_plan(op_name(kAdaptiveAvg, dims), dims, x, output_size);
+  const bool global =
+      std::all_of(output_size.begin(), output_size.end(), [](int64_t n) { return n == 1; });
+  if (!global || !is_float(x.dtype())) return average_over(x, plan);
+  Dims spatial;
+  for (int d = -dims; d < 0; ++d) spatial.push_back(d);
+  return mean(x, spatial, true);
 }
 
 Tensor adaptive_max_pool(int dims, const Tensor& x, const Dims& output_size) {
