@@ -39,6 +39,30 @@ def test_a_large_mean_loses_no_accuracy(offset, isa_levels):
         assert np.abs(got - normalised(wide, 2)).max() <= bound
 
 
+@pytest.mark.parametrize("n", [128, 768, 1031, 140_000])
+@pytest.mark.parametrize("offset", [3.0, 1e4, 1e30])
+def test_rows_unlike_the_sample_that_centres_them(n, offset, isa_levels):
+    """The kernels guess a mean from elements at each quarter of a row."""
+    x = np.random.default_rng(9).standard_normal((5, n))
+    for start in range(0, n, 16384 if n > 131072 else n):
+        length = min(16384 if n > 131072 else n, n - start)
+        for quarter in range(4):
+            first = start + quarter * (length // 4)
+            x[1, first : first + 16] += offset
+            x[2, first : first + 16] *= offset
+    x[3] *= offset
+    x = x.astype(np.float32)
+    want = normalised(x.astype(np.float64), 1)
+    rows = [0, 1, 2, 3, 4] if offset < 1e30 else [0, 4]  # otherwise squares overflow float32
+    outputs = []
+    for level in isa_levels:
+        tercel.set_isa(level)
+        outputs.append(F.layer_norm(tensor(x), (n,)))
+        assert np.abs(outputs[-1].double().numpy() - want)[rows].max() <= 2e-5
+        assert not outputs[-1].isnan().any().item()
+    assert all(bits(o) == bits(outputs[-1]) for o in outputs[1:])
+
+
 @pytest.mark.parametrize("dtype", [tercel.float16, tercel.bfloat16])
 def test_sixteen_bit_inputs_do_not_overflow(dtype):
     x = np.random.default_rng(1).uniform(-6e4, 6e4, (3, 513))

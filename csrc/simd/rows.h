@@ -1,7 +1,7 @@
 // Loops over a dense row of elements in vectors, and sums in one fixed order. Only for files
 // compiled per ISA level.
 //
-// Order of a sum, fixed by the length alone: 16 lanes x 4 accumulators over blocks of 1,024
+// Order of a sum, fixed by the length alone: 16 lanes x 4 accumulators (or 2) over blocks of 1,024
 // elements, each block added to 16 double lanes, which a tree folds at the end. For double: 8
 // lanes.
 #pragma once
@@ -76,35 +76,43 @@ struct LaneSumOf<double> {
 };
 
 // K sums over n elements at once: f.operator()<full>(i, count, acc) adds the terms of elements
-// [i, i + count) to acc[0..K).
-template <class A, int K, class F>
+// [i, i + count) to acc[0..K). Many sums at once leave registers for two accumulators of each
+// (kChains).
+template <class A, int K, int kChains = 4, class F>
 TERCEL_INLINE void blocked_sums(int64_t n, double* out, F&& f) {
   using V = Vec<A>;
+  static_assert(kChains == 2 || kChains == 4);
   constexpr int64_t kSize = V::size, kBlock = 64 * kSize;
   typename LaneSumOf<A>::type total[K];
   for (int64_t start = 0; start < n; start += kBlock) {
     const int64_t end = n - start < kBlock ? n : start + kBlock;
-    V acc[4][K];
-    for (int u = 0; u < 4; ++u)
+    V acc[kChains][K];
+    for (int u = 0; u < kChains; ++u)
       for (int k = 0; k < K; ++k) acc[u][k] = V(A(0));
     int64_t i = start;
-    for (; i + 4 * kSize <= end; i += 4 * kSize) {
+    for (; i + kChains * kSize <= end; i += kChains * kSize) {
       f.template operator()<true>(i, kSize, acc[0]);
       f.template operator()<true>(i + kSize, kSize, acc[1]);
-      f.template operator()<true>(i + 2 * kSize, kSize, acc[2]);
-      f.template operator()<true>(i + 3 * kSize, kSize, acc[3]);
+      if constexpr (kChains == 4) {
+        f.template operator()<true>(i + 2 * kSize, kSize, acc[2]);
+        f.template operator()<true>(i + 3 * kSize, kSize, acc[3]);
+      }
     }
-    if (i + 2 * kSize <= end) {
+    if (kChains == 4 && i + 2 * kSize <= end) {
       f.template operator()<true>(i, kSize, acc[0]);
       f.template operator()<true>(i + kSize, kSize, acc[1]);
       i += 2 * kSize;
     }
     if (i + kSize <= end) {
-      f.template operator()<true>(i, kSize, acc[2]);
+      f.template operator()<true>(i, kSize, acc[kChains - 2]);
       i += kSize;
     }
-    if (i < end) f.template operator()<false>(i, end - i, acc[3]);
-    for (int k = 0; k < K; ++k) total[k].add((acc[0][k] + acc[1][k]) + (acc[2][k] + acc[3][k]));
+    if (i < end) f.template operator()<false>(i, end - i, acc[kChains - 1]);
+    for (int k = 0; k < K; ++k) {
+      V s = acc[0][k] + acc[1][k];
+      if constexpr (kChains == 4) s = s + (acc[2][k] + acc[3][k]);
+      total[k].add(s);
+    }
   }
   for (int k = 0; k < K; ++k) out[k] = total[k].total();
 }

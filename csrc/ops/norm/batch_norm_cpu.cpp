@@ -1,7 +1,7 @@
 // Batch norm kernels over x [B, C, S]. Statistics use one of two fixed schemes
 // (batch_norm_by_columns): columns: x is B rows of C * S columns; blocks of 64 rows give two-pass
 // moments per column in registers, then blocks and the S columns of a channel are merged. Planes:
-// two-pass moments of each (b, c) plane while it is in cache, merged over b. Merging is in double,
+// moments of each (b, c) plane while it is in cache, merged over b. Merging is in double,
 // in index order (Chan et al. 1979).
 #include "core/parallel.h"
 #include "ops/norm/norm_kernels.h"

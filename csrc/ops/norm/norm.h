@@ -9,7 +9,7 @@
 //
 // Common to all: x is float64, float32, float16 or bfloat16, any strides; y has its dtype.
 // Parameters and running statistics have x's dtype, or float32 with a 16-bit x. Undefined weight =
-// 1, undefined bias = 0. Statistics: two-pass in float32 (float64 for float64) per cache block,
+// 1, undefined bias = 0. Statistics: about a mean in float32 (float64 for float64) per cache block,
 // blocks merged in double in index order; the bits depend neither on threads nor, except batch_norm
 // in training, on the other samples. Saved for backward: x, weight and the two statistics, only as
 // far as a needed gradient uses them. Gradients of any order. Cost: memory traffic, one read and

@@ -2,9 +2,9 @@
 //
 // Letters: R rows, N elements of a row, B batch, C channels, S spatial size, G groups. Data (x, y,
 // dy, dx) has `dtype`; parameters, statistics and parameter gradients have its accumulation type A
-// (float, double for double). All buffers are dense. Statistics are two-pass within a block that
-// fits the cache; blocks are combined in index order in double, so nothing depends on the number of
-// threads.
+// (float, double for double). All buffers are dense. Statistics are taken about the mean of blocks
+// that fit the cache; blocks are combined in index order in double, so nothing depends on the
+// number of threads.
 #pragma once
 
 #include <stdint.h>

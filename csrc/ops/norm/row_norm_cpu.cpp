@@ -1,5 +1,5 @@
-// Layer, rms and group norm kernels. A row is read from memory once: the passes for mean, variance
-// and output (or for the two gradient sums and dx) hit the cache. Threads take whole rows, or fixed
+// Layer, rms and group norm kernels. A row is read from memory once: the passes for moments and
+// output (or for the two gradient sums and dx) hit the cache. Threads take whole rows, or fixed
 // chunks of very long rows. Parameter gradients: fixed blocks of rows, then the blocks in order.
 #include "core/parallel.h"
 #include "ops/norm/norm_kernels.h"
@@ -108,8 +108,6 @@ TERCEL_INLINE A finish_row(const RowNormFwdArgs& a, int64_t r, double mean, doub
   return rstd;
 }
 
-constexpr int kRowsTogether = 4;
-
 // Rows [r, r + kRows), which stay in the cache between the passes; those that follow are fetched
 // while these are written.
 template <class T, int kRows, bool kRms>
@@ -132,8 +130,14 @@ void fwd(const RowNormFwdArgs& a) {
   if (chunks == 1) {
     parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
       int64_t r = begin;
-      if (n * static_cast<int64_t>(sizeof(T)) <= 4096) {
-        for (; r + kRowsTogether <= end; r += kRowsTogether) fwd_rows<T, kRowsTogether, kRms>(a, r);
+      // Rows taken together wait for their last sums at once. More than 8 KiB of them, often at
+      // distances of a power of two, and their outputs do not stay in the L1 cache.
+      const int64_t row_bytes = n * static_cast<int64_t>(sizeof(T));
+      if (row_bytes <= 2048) {
+        for (; r + 4 <= end; r += 4) fwd_rows<T, 4, kRms>(a, r);
+      }
+      if (row_bytes <= 4096) {
+        for (; r + 2 <= end; r += 2) fwd_rows<T, 2, kRms>(a, r);
       }
       for (; r < end; ++r) fwd_rows<T, 1, kRms>(a, r);
     });
