@@ -12,7 +12,8 @@ from tercel.amp.fp8 import CurrentScaling, fp8_recipe
 
 from .. import _core
 from ..autograd import Function
-from .modules import replace_linear_
+from ..nn.utils.replace import replace_linear_
+from .modules import QuantizedLinear
 
 _INPUT, _WEIGHT, _GRADIENT = range(3)
 
@@ -138,4 +139,4 @@ def convert_to_fp8_training(
     filter_fn(module, name) -> bool chooses among the Linear layers (default: all). It is usual to leave the last
     layer in higher precision. If `model` itself is a Linear, its twin is returned.
     """
-    return replace_linear_(model, Fp8Linear.from_float, filter_fn, Fp8Linear)
+    return replace_linear_(model, Fp8Linear.from_float, filter_fn, (Fp8Linear, QuantizedLinear))

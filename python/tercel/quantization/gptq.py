@@ -16,7 +16,8 @@ import tercel
 from tercel import nn
 
 from .._core import QTensor
-from .modules import QuantizedLinear, replace_linear_
+from ..nn.utils.replace import replace_linear_
+from .modules import QuantizedLinear
 from .qtensor import choose_scales, pack
 from .schemes import Scheme, parse
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import nn
 from .._core import QTensor, Tensor, empty, uint8
+from ..nn.utils.replace import replace_linear_
 from .qtensor import from_state, quantize, to_state
 from .schemes import Scheme, parse
 
@@ -88,33 +89,6 @@ class QuantizedLinear(nn.Linear):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, weight={self.weight!r}"
-
-
-def replace_linear_(
-    model: nn.Module,
-    twin: Callable[[nn.Linear], nn.Linear],
-    filter_fn: Callable[[nn.Module, str], bool] | None,
-    done: type[nn.Linear],
-) -> nn.Module:
-    """Puts twin(linear) in the place of the Linear layers that filter_fn(module, name) wants and that are not `done`
-    or quantised already; a shared layer stays shared. Returns the model, or the twin of a model that is a Linear."""
-
-    def wanted(module: nn.Module, name: str) -> bool:
-        if not isinstance(module, nn.Linear) or isinstance(module, (done, QuantizedLinear)):
-            return False
-        return filter_fn is None or filter_fn(module, name)
-
-    if wanted(model, ""):
-        return twin(model)  # type: ignore[arg-type]
-    twins: dict[int, nn.Linear] = {}
-    for parent_name, parent in list(model.named_modules()):
-        for child_name, child in list(parent._modules.items()):
-            name = f"{parent_name}.{child_name}" if parent_name else child_name
-            if child is not None and wanted(child, name):
-                if id(child) not in twins:
-                    twins[id(child)] = twin(child)  # type: ignore[arg-type]
-                setattr(parent, child_name, twins[id(child)])
-    return model
 
 
 def quantize_(

@@ -8,6 +8,7 @@ from typing import Any
 from ... import _core
 from ..linear import Linear
 from ..module import Module
+from .replace import replace_linear_
 
 
 class PackedLinear(Linear):
@@ -45,7 +46,6 @@ def pack_linear_(model: Module, filter_fn: Callable[[Module, str], bool] | None 
     filter_fn(module, name) -> bool chooses among the Linear layers (default: all; subclasses of Linear are left alone). If
     `model` itself is a Linear, its twin is returned.
     """
-    from ...quantization.modules import replace_linear_
 
     def wanted(module: Module, name: str) -> bool:
         return type(module) is Linear and (filter_fn is None or filter_fn(module, name))
