@@ -68,31 +68,67 @@ inline void store(int t, void* base, int64_t stride) {
     std::memcpy(static_cast<char*>(base) + r * stride, s.tile[t].bytes[r], s.bytes_per_row[t]);
 }
 
-// c[m][n] += sum over the 4-byte groups g of a[m][g] . b[g][n]
-template <class F>
-void products(int c, int a, int b, F&& dot) {
+// sums[m][n] += a[m][g] b[g][n], one g after the other, floats by fused multiply-adds. Nearly all
+// of the model's time, on arrays of its own: a sanitized build leaves it unchecked and optimised.
+// What the kernels read and write goes through `load` and `store`.
+#if defined(__GNUC__) && !defined(__clang__)
+#define TERCEL_MODEL_LOOP __attribute__((no_sanitize("address", "undefined"), optimize("O2")))
+#else
+#define TERCEL_MODEL_LOOP
+#endif
+TERCEL_MODEL_LOOP inline void add_products(float (*sums)[16], const float (*a)[16],
+                                           const float (*b)[16], int rows, int groups, int cols) {
+  for (int m = 0; m < rows; ++m) {
+    for (int g = 0; g < groups; ++g) {
+      for (int n = 0; n < cols; ++n) sums[m][n] = __builtin_fmaf(a[m][g], b[g][n], sums[m][n]);
+    }
+  }
+}
+TERCEL_MODEL_LOOP inline void add_products(uint32_t (*sums)[16], const int32_t (*a)[16],
+                                           const int32_t (*b)[16], int rows, int groups, int cols) {
+  for (int m = 0; m < rows; ++m) {
+    for (int g = 0; g < groups; ++g) {
+      for (int n = 0; n < cols; ++n) sums[m][n] += static_cast<uint32_t>(a[m][g] * b[g][n]);
+    }
+  }
+}
+#undef TERCEL_MODEL_LOOP
+
+// out[r][g] = value(member `member`, of `size` bytes, of the 4-byte group g of row r)
+template <class E, class Value>
+void numbers(const Tile& t, int rows, int groups, int member, int size, Value&& value,
+             E (*out)[16]) {
+  for (int r = 0; r < rows; ++r) {
+    for (int g = 0; g < groups; ++g) out[r][g] = value(t.bytes[r] + 4 * g + size * member);
+  }
+}
+
+// The products of one member of each 4-byte group g: sums[m][n] += a[m][g] b[g][n].
+template <class Sum, class E, class A, class B>
+void member_products(int c, int a, int b, int member, int size, A&& a_value, B&& b_value,
+                     Sum (*sums)[16], E) {
   State& s = ready({c, a, b});
   TERCEL_CHECK(s.rows[c] == s.rows[a] && s.bytes_per_row[c] == s.bytes_per_row[b] &&
                    s.bytes_per_row[a] == 4 * s.rows[b],
                Runtime, "amx model: shapes of tiles ", c, ", ", a, ", ", b, " do not match");
-  for (int m = 0; m < s.rows[c]; ++m) {
-    for (int g = 0; g < s.rows[b]; ++g) {
-      for (int n = 0; n < s.bytes_per_row[c] / 4; ++n)
-        dot(s.tile[c].bytes[m] + 4 * n, s.tile[a].bytes[m] + 4 * g, s.tile[b].bytes[g] + 4 * n);
-    }
-  }
+  const int rows = s.rows[c], groups = s.rows[b], cols = s.bytes_per_row[c] / 4;
+  E x[16][16], y[16][16];
+  numbers(s.tile[a], rows, groups, member, size, a_value, x);
+  numbers(s.tile[b], groups, cols, member, size, b_value, y);
+  add_products(sums, x, y, rows, groups, cols);
+}
+template <class T>
+int32_t int8_value(const uint8_t* p) {
+  return static_cast<T>(*p);
 }
 template <class A, class B>
 void int8_products(int c, int a, int b) {
-  products(c, a, b, [](uint8_t* out, const uint8_t* x, const uint8_t* y) {
-    uint32_t sum;
-    std::memcpy(&sum, out, 4);
-    for (int i = 0; i < 4; ++i) {
-      sum += static_cast<uint32_t>(static_cast<int32_t>(static_cast<A>(x[i])) *
-                                   static_cast<int32_t>(static_cast<B>(y[i])));
-    }
-    std::memcpy(out, &sum, 4);
-  });
+  uint32_t sums[16][16];
+  static_assert(sizeof sums == sizeof(Tile));
+  std::memcpy(sums, state().tile[c].bytes, sizeof sums);
+  for (int member = 0; member < 4; ++member)
+    member_products(c, a, b, member, 1, int8_value<A>, int8_value<B>, sums, int32_t());
+  std::memcpy(state().tile[c].bytes, sums, sizeof sums);
 }
 // Pairs of bfloat16, whose denormals count as zero, or of float16, whose do not. The even and the
 // odd members are summed apart from zero, rounded to nearest even after each multiply-add, then
@@ -111,32 +147,15 @@ inline float f16_value(const uint8_t* p) {
 }
 template <class Value>
 void pair_products(int c, int a, int b, Value&& value) {
-  State& s = ready({c, a, b});
-  Tile before = s.tile[c];
-  Tile odd{}, even{};
-  const auto chain = [&](Tile& sums, int member) {
-    s.tile[c] = Tile{};
-    products(c, a, b, [&](uint8_t* out, const uint8_t* x, const uint8_t* y) {
-      float sum;
-      std::memcpy(&sum, out, 4);
-      sum = __builtin_fmaf(value(x + 2 * member), value(y + 2 * member), sum);
-      std::memcpy(out, &sum, 4);
-    });
-    sums = s.tile[c];
-  };
-  chain(even, 0);
-  chain(odd, 1);
+  float even[16][16] = {}, odd[16][16] = {}, sums[16][16];
+  member_products(c, a, b, 0, 2, value, value, even, float());
+  member_products(c, a, b, 1, 2, value, value, odd, float());
+  State& s = state();
+  std::memcpy(sums, s.tile[c].bytes, sizeof sums);
   for (int m = 0; m < s.rows[c]; ++m) {
-    for (int n = 0; n < s.bytes_per_row[c]; n += 4) {
-      float x, y, sum;
-      std::memcpy(&x, even.bytes[m] + n, 4);
-      std::memcpy(&y, odd.bytes[m] + n, 4);
-      std::memcpy(&sum, before.bytes[m] + n, 4);
-      sum += x + y;
-      std::memcpy(before.bytes[m] + n, &sum, 4);
-    }
+    for (int n = 0; n < s.bytes_per_row[c] / 4; ++n) sums[m][n] += even[m][n] + odd[m][n];
   }
-  s.tile[c] = before;
+  std::memcpy(s.tile[c].bytes, sums, sizeof sums);
 }
 
 }  // namespace amx_model
