@@ -32,8 +32,8 @@ _Sizes = typing.SupportsIndex | Sequence[builtins.int]
 
 # text of a pybind11 signature -> stub, in this order
 REPLACE = [
-    (r"typing\.SupportsInt \| typing\.SupportsIndex", "_Int"),
     (r"typing\.SupportsFloat \| typing\.SupportsIndex", "_Float"),
+    (r"typing\.SupportsIndex", "_Int"),
     (r"collections\.abc\.Sequence", "Sequence"),
     (r"collections\.abc\.(\w+)", r"typing.\1"),
     (

@@ -480,3 +480,25 @@ def test_hooks_that_return_no_tensors():
     with pytest.raises(TypeError, match="callback") as error:
         y.backward()
     assert "C++" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "op, call",
+    [
+        ("softmax", lambda x, i: tercel.softmax(x, i)),
+        ("topk", lambda x, i: tercel.topk(x, i)),
+        ("topk", lambda x, i: tercel.topk(x, 1, dim=i)),
+        ("select", lambda x, i: x.select(0, i)),
+        ("cumsum", lambda x, i: x.cumsum(i)),
+        ("sum", lambda x, i: x.sum(i)),
+        ("zeros", lambda x, i: tercel.zeros(i, 2)),
+        ("reshape", lambda x, i: x.reshape(i, -1)),
+    ],
+)
+def test_integer_arguments_are_not_truncated(op, call):
+    x = tercel.ones(3, 4)
+    for one in (1, True, np.int64(1), np.uint8(1), tercel.tensor(1)):
+        call(x, one)
+    for number in (1.7, 1.0, tercel.tensor(1.0), np.float32(1.5), np.array(1.5), "1"):
+        with pytest.raises(TypeError, match=op):
+            call(x, number)

@@ -50,6 +50,43 @@ struct type_caster<tercel::Tensor> {
   }
 };
 
+// Integers are what Python may index with. pybind11's own caster truncates whatever has an __int__:
+// a tensor of one float, a NumPy float32.
+template <class T>
+struct IndexCaster {
+  PYBIND11_TYPE_CASTER(T, io_name("typing.SupportsIndex", "int"));
+  bool load(handle src, bool) {
+    using Wide = std::conditional_t<std::is_signed_v<T>, long long, unsigned long long>;
+    object number = reinterpret_steal<object>(PyNumber_Index(src.ptr()));
+    Wide wide = 0;
+    if (number) {
+      if constexpr (std::is_signed_v<T>) {
+        wide = PyLong_AsLongLong(number.ptr());
+      } else {
+        wide = PyLong_AsUnsignedLongLong(number.ptr());
+      }
+    }
+    if (PyErr_Occurred()) {
+      PyErr_Clear();
+      return false;
+    }
+    value = static_cast<T>(wide);
+    return static_cast<Wide>(value) == wide;
+  }
+  static handle cast(T v, return_value_policy, handle) {
+    if constexpr (std::is_signed_v<T>) return PyLong_FromLongLong(v);
+    return PyLong_FromUnsignedLongLong(v);
+  }
+};
+template <>
+struct type_caster<int> : IndexCaster<int> {};
+template <>
+struct type_caster<unsigned> : IndexCaster<unsigned> {};
+template <>
+struct type_caster<long> : IndexCaster<long> {};
+template <>
+struct type_caster<unsigned long> : IndexCaster<unsigned long> {};
+
 template <>
 struct type_caster<tercel::Operand> {
   PYBIND11_TYPE_CASTER(tercel::Operand, const_name("Tensor | float"));
