@@ -84,5 +84,7 @@ def test_without_a_dim(name):
     f = getattr(tercel.nn.functional, name)
     for shape, dim in (((), 0), ((3,), 0), ((2, 3), 1), ((2, 3, 4), 0), ((2, 3, 4, 5), 1)):
         x = tercel.randn(shape)
-        with pytest.warns(UserWarning, match="dim"):
+        with pytest.warns(UserWarning, match=f"^{name}: .* dim"):
             assert f(x).tolist() == f(x, dim).tolist()
+    with pytest.raises(tercel.DTypeError, match=f"^{name}: dtype int64"):
+        f(tercel.tensor([1, 2]), 0)

@@ -43,13 +43,12 @@ struct SoftmaxNode final : Node {
   void release_saved() override { y.reset(); }
 };
 
-static Tensor softmax_along(const Tensor& input, int64_t dim, std::optional<DType> dtype,
-                            bool log) {
-  const char* op = log ? "log_softmax" : "softmax";
+static Tensor softmax_along(const char* op, const Tensor& input, int64_t dim,
+                            std::optional<DType> dtype, bool log) {
   const int d = normalize_dim(dim, input.dim(), op);
   const Tensor x = dtype ? to(input, *dtype) : input;
   if (!is_float(x.dtype())) fail_dtype(op, x.dtype(), kFloatMask);
-  if (is_fp8(x.dtype())) return to(softmax_along(to(x, DType::f32), d, {}, log), x.dtype());
+  if (is_fp8(x.dtype())) return to(softmax_along(op, to(x, DType::f32), d, {}, log), x.dtype());
   const Device dev = x.device();
   const Tensor xc = contiguous(detach(x));
   Tensor y = empty(x.shape(), x.dtype(), x.device());
@@ -68,14 +67,15 @@ static Tensor softmax_along(const Tensor& input, int64_t dim, std::optional<DTyp
 
 Tensor softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
   if (autocast_widens(x)) return softmax(autocast_wide(x), dim, dtype);
-  return softmax_along(x, dim, dtype, false);
+  return softmax_along("softmax", x, dim, dtype, false);
 }
 Tensor log_softmax(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
   if (autocast_widens(x)) return log_softmax(autocast_wide(x), dim, dtype);
-  return softmax_along(x, dim, dtype, true);
+  return softmax_along("log_softmax", x, dim, dtype, true);
 }
 Tensor softmin(const Tensor& x, int64_t dim, std::optional<DType> dtype) {
-  return softmax(neg(dtype ? to(x, *dtype) : x), dim);
+  if (autocast_widens(x)) return softmin(autocast_wide(x), dim, dtype);
+  return softmax_along("softmin", neg(dtype ? to(x, *dtype) : x), dim, {}, false);
 }
 
 }  // namespace tercel

@@ -7,12 +7,14 @@ namespace tercel {
 namespace {
 
 // dim=None is PyTorch's deprecated choice: the channels of (N, C, *) inputs, else the first dim.
-template <Tensor (*F)(const Tensor&, int64_t, std::optional<DType>)>
+using AlongDim = Tensor (*)(const Tensor&, int64_t, std::optional<DType>);
+template <AlongDim F>
 Tensor along(const Tensor& x, std::optional<int64_t> dim, std::optional<DType> dtype) {
   if (dim) return F(x, *dim, dtype);
-  if (PyErr_WarnEx(PyExc_UserWarning,
-                   "softmax: the choice of a dimension without dim= is deprecated; pass dim",
-                   1) < 0)
+  const char* op = F == &softmax ? "softmax" : F == &softmin ? "softmin" : "log_softmax";
+  if (PyErr_WarnFormat(PyExc_UserWarning, 1,
+                       "%s: the choice of a dimension without dim= is deprecated; pass dim",
+                       op) < 0)
     throw py::error_already_set();
   return F(x, x.dim() == 0 || x.dim() == 1 || x.dim() == 3 ? 0 : 1, dtype);
 }
