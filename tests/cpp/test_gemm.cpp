@@ -125,7 +125,8 @@ T reference(const T* a, int64_t a_ks, const T* b, int64_t b_ks, int64_t K, bool 
   T total = T(0);
   for (int64_t k0 = 0; k0 < K; k0 += kGemmKBlock) {
     T sum = T(0);
-    for (int64_t k = k0; k < std::min(K, k0 + kGemmKBlock); ++k) {
+    const int64_t end = std::min(K, k0 + kGemmKBlock);
+    for (int64_t k = k0; k < end; ++k) {
       sum = fused ? std::fma(a[k * a_ks], b[k * b_ks], sum) : a[k * a_ks] * b[k * b_ks] + sum;
     }
     total = k0 == 0 ? sum : total + sum;
