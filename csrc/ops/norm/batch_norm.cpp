@@ -72,7 +72,7 @@ struct BatchNormNode final : NormNode {
                                   S,
                                   dtype,
                                   training};
-      launch(batch_norm_kernels(dev).bwd, args, 2 * cost_ns(dy.numel()), dev);
+      launch(batch_norm_bwd_kernels(dev).bwd, args, 2 * cost_ns(dy.numel()), dev);
     }
     out[0] = dx;
     if (needs(1)) out[1] = to(sum_dyx, w_dtype);

@@ -150,7 +150,7 @@ void batch_bwd(const BatchNormBwdArgs& a) {
 
 }  // namespace
 
-TERCEL_DEVICE_TABLE(BatchNormKernels, batch_norm_kernels) = {
-    .stats = stats, .apply = apply, .bwd = batch_bwd};
+TERCEL_DEVICE_TABLE(BatchNormKernels, batch_norm_kernels) = {.stats = stats, .apply = apply};
+TERCEL_DEVICE_TABLE(BatchNormBwdKernels, batch_norm_bwd_kernels) = {.bwd = batch_bwd};
 
 }  // namespace tercel::cuda

@@ -66,7 +66,7 @@ struct GroupNormNode final : NormNode {
                                   groups,
                                   spatial_size(x_shape),
                                   xs.dtype()};
-      launch(row_norm_kernels(dev).group_bwd, args, 2 * cost_ns(xs.numel()), dev);
+      launch(group_norm_kernels(dev).bwd, args, 2 * cost_ns(xs.numel()), dev);
     }
     out[0] = dx;
     if (dw.defined()) out[1] = to(dw, w_dtype);

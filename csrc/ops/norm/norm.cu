@@ -318,7 +318,7 @@ void group_bwd(const GroupNormBwdArgs& a) {
 
 }  // namespace
 
-TERCEL_DEVICE_TABLE(RowNormKernels, row_norm_kernels) = {
-    .fwd = fwd, .bwd = bwd, .group_bwd = group_bwd};
+TERCEL_DEVICE_TABLE(RowNormKernels, row_norm_kernels) = {.fwd = fwd, .bwd = bwd};
+TERCEL_DEVICE_TABLE(GroupNormKernels, group_norm_kernels) = {.bwd = group_bwd};
 
 }  // namespace tercel::cuda

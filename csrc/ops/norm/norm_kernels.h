@@ -87,9 +87,12 @@ struct GroupNormBwdArgs {
 struct RowNormKernels {
   void (*fwd)(const RowNormFwdArgs&);
   void (*bwd)(const RowNormBwdArgs&);
-  void (*group_bwd)(const GroupNormBwdArgs&);
 };
 TERCEL_KERNEL_TABLE(RowNormKernels, row_norm_kernels)
+struct GroupNormKernels {  // forward: row_norm_kernels
+  void (*bwd)(const GroupNormBwdArgs&);
+};
+TERCEL_KERNEL_TABLE(GroupNormKernels, group_norm_kernels)
 
 // ---- batch norm: x is [B, C, S]
 // ----------------------------------------------------------------------
@@ -162,8 +165,11 @@ inline int64_t batch_norm_bwd_workspace(int64_t batch, int64_t channels, int64_t
 struct BatchNormKernels {
   void (*stats)(const BatchNormStatsArgs&);
   void (*apply)(const BatchNormApplyArgs&);
-  void (*bwd)(const BatchNormBwdArgs&);
 };
 TERCEL_KERNEL_TABLE(BatchNormKernels, batch_norm_kernels)
+struct BatchNormBwdKernels {
+  void (*bwd)(const BatchNormBwdArgs&);
+};
+TERCEL_KERNEL_TABLE(BatchNormBwdKernels, batch_norm_bwd_kernels)
 
 }  // namespace tercel

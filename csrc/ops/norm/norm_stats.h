@@ -1,4 +1,5 @@
-// Mean and variance of a row, for the files of this family that are compiled per ISA level.
+// Mean and variance of a row, and grains, for the files of this family that are compiled per ISA
+// level.
 #pragma once
 
 #include "simd/lanes.h"
@@ -6,6 +7,12 @@
 
 namespace tercel {
 namespace {
+
+// Items a task takes: enough elements.
+TERCEL_INLINE int64_t grain_for(int64_t elements_per_item) {
+  const int64_t g = 16384 / (elements_per_item < 1 ? 1 : elements_per_item);
+  return g < 1 ? 1 : g;
+}
 
 // Sums of kRows rows of n elements, each in the order of a single one: together they wait less for
 // memory and for the last additions.
