@@ -57,10 +57,10 @@ bool same_bits(const std::vector<float>& x, const std::vector<float>& y) {
   return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
 }
 
-// out = a b^T; `words` false: panels of float32.
+// out = a b^T; products 0: on words, 1: so from float32, -1: in panels of float32.
 template <class T, class U>
 std::vector<float> product(int64_t M, int64_t N, int64_t K, int layouts, const std::vector<T>& a,
-                           const std::vector<U>& b, bool words) {
+                           const std::vector<U>& b, int products = 0) {
   const auto place = [](GemmOperand& x, const auto& v, int kind, int64_t rows, int64_t k) {
     x.dtype = dtype_of<std::remove_cvref_t<decltype(v[0])>>;
     x.data = v.data();
@@ -74,7 +74,7 @@ std::vector<float> product(int64_t M, int64_t N, int64_t K, int layouts, const s
   g.K = K;
   place(g.a, a, layouts % 3, M, K);
   place(g.b, b, layouts / 3, N, K);
-  g.f32_products = words ? 0 : -1;
+  g.f32_products = products;
   g.out = out.data() + 1;
   g.out_row_stride = N;
   gemm(g);
@@ -86,11 +86,10 @@ template <class T, class U = T>
 void check_bits(int64_t M, int64_t N, int64_t K, int layouts, int low = -20, int high = 4) {
   const auto a = values<T>((M + 3) * (2 * K + 2), 1, low, high);
   const auto b = values<U>((N + 3) * (2 * K + 2), 2, low, high);
-  test::report(
-      same_bits(product(M, N, K, layouts, a, b, true), product(M, N, K, layouts, a, b, false)),
-      __FILE__, __LINE__,
-      str(dtype_name(dtype_of<T>), " x ", dtype_name(dtype_of<U>), " words ", M, "x", N, "x", K,
-          " layouts ", layouts, " from 2^", low));
+  test::report(same_bits(product(M, N, K, layouts, a, b), product(M, N, K, layouts, a, b, -1)),
+               __FILE__, __LINE__,
+               str(dtype_name(dtype_of<T>), " x ", dtype_name(dtype_of<U>), " words ", M, "x", N,
+                   "x", K, " layouts ", layouts, " from 2^", low));
 }
 
 void check_every_tail(const char* name, GemmUkrFn run) {
@@ -149,12 +148,12 @@ TEST(gemm_words_have_the_bits_of_float32_panels) {
   check_bits<bf16>(300, 40, 1100, 1);
   const auto a = values<bf16>(70 * 601, 1, -20, 4), b = values<bf16>(100 * 601, 2, -20, 4);
   const int threads = num_threads();
-  const std::vector<float> all = product(70, 100, 600, 0, a, b, true);
+  const std::vector<float> all = product(70, 100, 600, 0, a, b);
   for (int t : {1, 2, 3}) {
     set_num_threads(t);
-    CHECK(same_bits(product(70, 100, 600, 0, a, b, true), all));
+    CHECK(same_bits(product(70, 100, 600, 0, a, b), all));
     for (int64_t rows : {1, 7, 33}) {
-      const std::vector<float> part = product(rows, 100, 600, 0, a, b, true);
+      const std::vector<float> part = product(rows, 100, 600, 0, a, b);
       CHECK(std::memcmp(part.data(), all.data(), static_cast<size_t>(rows * 100) * 4) == 0);
     }
   }
@@ -179,6 +178,24 @@ TEST(gemm_words_keep_subnormals) {
   CHECK(c[0] == 0.0f);
   kExact(2, a.data(), b.data(), c, 32, 1, 32, false, a.data());
   CHECK(c[0] == std::ldexp(1.0f, -139));
+}
+
+// Float32 operands under the medium precision are rounded to bfloat16 while they are packed.
+TEST(gemm_words_of_float32) {
+  if (isa_level() != IsaLevel::avx512) return;
+  const UseWords use;
+  for (int layouts = 0; layouts < 9; ++layouts) {
+    for (int64_t M : {1, 37}) {
+      const int64_t N = 70, K = 133;
+      auto a = values<float>((M + 3) * (2 * K + 2), 1, -20, 4);
+      auto b = values<float>((N + 3) * (2 * K + 2), 2, -20, 4);
+      std::vector<bf16> near_a, near_b;
+      for (float& x : a) near_a.push_back(bf16(x *= 1.0f + 0x1p-9f + 0x1p-12f));
+      for (float& x : b) near_b.push_back(bf16(x *= 1.0f + 0x1p-9f));
+      CHECK(
+          same_bits(product(M, N, K, layouts, a, b, 1), product(M, N, K, layouts, near_a, near_b)));
+    }
+  }
 }
 
 // Kept panels remember their least exponent.

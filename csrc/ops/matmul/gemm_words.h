@@ -56,7 +56,9 @@ TERCEL_OUTLINE int words_of_lines(const GemmPackArgs& g) {
           const int64_t left = g.rows - r - i, lanes = w - i < 16 ? w - i : 16;
           const int have = static_cast<int>(left < 0 ? 0 : left < lanes ? left : lanes);
           const auto load = [&](const S* at) TERCEL_LAMBDA_INLINE {
-            return _mm512_castps_si512(have == 16 ? load_lanes(at) : load_lanes(at, have));
+            const __m512 x = have == 16 ? load_lanes(at) : load_lanes(at, have);
+            if constexpr (sizeof(S) == 4) return (__m512i)nearest_bf16((Words)x);
+            return _mm512_castps_si512(x);  // exact
           };
           __m512i word = _mm512_setzero_si512();
           if (have > 0) word = load(upper + i);
@@ -129,7 +131,7 @@ int pack_words(const GemmPackArgs& g) {
     case DType::f8e5m2:
       return words_of<f8e5m2>(g);
     default:
-      return words_of_squares<float>(g);
+      return words_of<float>(g);
   }
 }
 
