@@ -41,22 +41,15 @@ void column_grads(const BatchNormBwdArgs& a, acc_t<T>* expanded_mean) {
   const A *mean = static_cast<const A*>(a.mean), *rstd = static_cast<const A*>(a.rstd);
   const int64_t S = a.inner, width = a.channels * S,
                 blocks = (a.batch + kColumnRows - 1) / kColumnRows;
-  const int64_t tasks = (width + kColumnsPerTask - 1) / kColumnsPerTask;
   for (int64_t c = 0, j = 0; c < a.channels; ++c)
     for (int64_t k = 0; k < S; ++k) expanded_mean[j++] = mean[c];
   double *s0 = a.workspace, *s1 = s0 + blocks * width;
-  parallel_for(tasks * blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t block = t / tasks, first = t % tasks * kColumnsPerTask;
-      const int64_t row = block * kColumnRows, rows = min64(kColumnRows, a.batch - row);
-      for_tiles<V>(first, min64(first + kColumnsPerTask, width),
-                   [&]<int kN, bool kFull>(int64_t j, int64_t n) {
-                     column_grad_sums<T, kN, kFull>(x + row * width + j, dy + row * width + j,
-                                                    expanded_mean + j, width, rows, n,
-                                                    s0 + block * width + j, s1 + block * width + j);
-                   });
-    }
-  });
+  for_column_tiles<V>(
+      a.batch, width, [&]<int kN, bool kFull>(int64_t block, int64_t rows, int64_t j, int64_t n) {
+        const int64_t from = block * kColumnRows * width + j, to = block * width + j;
+        column_grad_sums<T, kN, kFull>(x + from, dy + from, expanded_mean + j, width, rows, n,
+                                       s0 + to, s1 + to);
+      });
   A *sum_dy = static_cast<A*>(a.sum_dy), *sum_dyx = static_cast<A*>(a.sum_dyx);
   parallel_for(a.channels, grain_for(blocks * S), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {

@@ -46,19 +46,13 @@ void column_stats(const BatchNormStatsArgs& a, Moments* channel) {
   using V = Vec<acc_t<T>>;
   const T* x = static_cast<const T*>(a.x);
   const int64_t width = a.channels * a.inner, blocks = (a.batch + kColumnRows - 1) / kColumnRows;
-  const int64_t tasks = (width + kColumnsPerTask - 1) / kColumnsPerTask;
   double *mean = a.workspace, *m2 = mean + blocks * width;
-  parallel_for(tasks * blocks, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t block = t / tasks, first = t % tasks * kColumnsPerTask;
-      const int64_t row = block * kColumnRows, rows = min64(kColumnRows, a.batch - row);
-      for_tiles<V>(first, min64(first + kColumnsPerTask, width),
-                   [&]<int kN, bool kFull>(int64_t j, int64_t n) {
-                     column_moments<T, kN, kFull>(x + row * width + j, width, rows, n,
-                                                  mean + block * width + j, m2 + block * width + j);
-                   });
-    }
-  });
+  for_column_tiles<V>(a.batch, width,
+                      [&]<int kN, bool kFull>(int64_t block, int64_t rows, int64_t j, int64_t n) {
+                        const int64_t to = block * width + j;
+                        column_moments<T, kN, kFull>(x + block * kColumnRows * width + j, width,
+                                                     rows, n, mean + to, m2 + to);
+                      });
   parallel_for(a.channels, grain_for(blocks * a.inner), [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       double total = 0, sum_m2 = 0;
