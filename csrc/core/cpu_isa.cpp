@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 #include "core/error.h"
 #include "core/kernel_table.h"
@@ -235,14 +236,42 @@ bool trace_enabled() {
 
 void trace(const std::string& line) { fprintf(stderr, "tercel: %s\n", line.c_str()); }
 
+namespace {
+// The data caches that the first processor sees. sysconf has the sum of all L3 slices of an AMD
+// processor, of which a core uses one.
+CacheSizes caches_of_sysfs() {
+  CacheSizes s{};
+  for (int i = 0; i < 8; ++i) {
+    const std::string folder = str("/sys/devices/system/cpu/cpu0/cache/index", i, "/");
+    std::ifstream level_file(folder + "level"), type_file(folder + "type"),
+        size_file(folder + "size");
+    int level = 0;
+    std::string type;
+    int64_t kilobytes = 0;
+    if (!(level_file >> level && type_file >> type && size_file >> kilobytes)) break;
+    if (type == "Instruction") continue;
+    (level == 1 ? s.l1d : level == 2 ? s.l2 : s.l3) = kilobytes << 10;
+  }
+  return s;
+}
+}  // namespace
+
 const CacheSizes& cache_sizes() {
   static const CacheSizes sizes = [] {
-    CacheSizes s{32 << 10, 1 << 20, 16 << 20};
+    CacheSizes s = caches_of_sysfs();
+    const auto fill = [](int64_t& size, int name, int64_t usual) {
+      if (size <= 0 && name >= 0) size = sysconf(name);
+      if (size <= 0) size = usual;
+    };
 #if defined(_SC_LEVEL1_DCACHE_SIZE)
-    if (const long v = sysconf(_SC_LEVEL1_DCACHE_SIZE); v > 0) s.l1d = v;
-    if (const long v = sysconf(_SC_LEVEL2_CACHE_SIZE); v > 0) s.l2 = v;
-    if (const long v = sysconf(_SC_LEVEL3_CACHE_SIZE); v > 0) s.l3 = v;
+    constexpr int kL1 = _SC_LEVEL1_DCACHE_SIZE, kL2 = _SC_LEVEL2_CACHE_SIZE,
+                  kL3 = _SC_LEVEL3_CACHE_SIZE;
+#else
+    constexpr int kL1 = -1, kL2 = -1, kL3 = -1;
 #endif
+    fill(s.l1d, kL1, 32 << 10);
+    fill(s.l2, kL2, 1 << 20);
+    fill(s.l3, kL3, 16 << 20);
     return s;
   }();
   return sizes;

@@ -1,8 +1,9 @@
 // Transposes of 1-, 2-, 4- and 8-byte elements, per ISA level.
 //
-// A block of 16 source rows is read as 16 sequential streams; every 16 x 16 tile leaves as whole
-// cache lines (4-byte elements), so power-of-two row strides, which map a column to one cache set,
-// do no harm.
+// Every 16 x 16 tile (4-byte elements) is read and leaves as whole cache lines, so power-of-two row
+// strides, which map a column to one cache set, do no harm. Tiles follow each other along the
+// destination, which memory likes of stores past the caches; the source, more rows than the
+// hardware follows, is prefetched.
 #pragma once
 
 #include <string.h>
@@ -174,6 +175,8 @@ void transpose_edge(char* dst, int64_t dst_row, const char* src, int64_t src_row
   }
 }
 
+constexpr int64_t kTransposeAhead = 256;  // bytes
+
 template <class T>
 void transpose(void* dst, int64_t dst_row, const void* src, int64_t src_row, int64_t rows,
                int64_t cols, bool stream) {
@@ -186,8 +189,10 @@ void transpose(void* dst, int64_t dst_row, const void* src, int64_t src_row, int
         ((reinterpret_cast<uintptr_t>(d) | static_cast<uintptr_t>(dst_row)) & 63) == 0;
     stream = stream && aligned;
     const int64_t full_rows = rows & ~(B - 1), full_cols = cols & ~(B - 1);
-    for (int64_t c = 0; c < full_cols; c += B) {
-      for (int64_t r = 0; r < full_rows; r += B) {
+    for (int64_t r = 0; r < full_rows; r += B) {
+      for (int64_t c = 0; c < full_cols; c += B) {
+        for (int64_t i = 0; i < B; ++i)
+          __builtin_prefetch(s + (c + i) * src_row + r * kSize + kTransposeAhead);
         char* tile = d + r * dst_row + c * kSize;
         const char* from = s + c * src_row + r * kSize;
         if constexpr (kSize == 4) {
