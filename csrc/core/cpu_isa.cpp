@@ -29,7 +29,8 @@ constexpr uint32_t kAvx512 = kAvx2 | bit(CpuFeature::avx512);
 constexpr uint32_t kVnni = kAvx512 | bit(CpuFeature::avx512vnni) | bit(CpuFeature::avxvnni);
 constexpr uint32_t kBf16 = kVnni | bit(CpuFeature::avx512bf16);
 constexpr uint32_t kFp16 = kBf16 | bit(CpuFeature::avx512fp16);
-constexpr uint32_t kAmx = kFp16 | bit(CpuFeature::amx_int8) | bit(CpuFeature::amx_bf16);
+constexpr uint32_t kAmx =
+    kFp16 | bit(CpuFeature::amx_int8) | bit(CpuFeature::amx_bf16) | bit(CpuFeature::amx_fp16);
 constexpr Cap kCaps[] = {
     {"generic", IsaLevel::generic, 0},
     {"avx2", IsaLevel::avx2, kAvx2},
@@ -49,8 +50,9 @@ constexpr uint32_t kRequired[] = {0,
                                   bit(CpuFeature::avx512bf16),
                                   bit(CpuFeature::avx512fp16),
                                   bit(CpuFeature::amx_int8) | bit(CpuFeature::amx_bf16)};
-constexpr const char* kFeatureNames[kNumCpuFeatures] = {
-    "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "avx512fp16", "amx_int8", "amx_bf16"};
+constexpr const char* kFeatureNames[kNumCpuFeatures] = {"avx2",       "avxvnni",    "avx512",
+                                                        "avx512vnni", "avx512bf16", "avx512fp16",
+                                                        "amx_int8",   "amx_bf16",   "amx_fp16"};
 
 #if defined(__x86_64__)
 uint64_t xcr0() {
@@ -95,6 +97,7 @@ uint32_t detect() {
   if (tile_state && amx_tile && ((d7 >> 22 & 1) || (d7 >> 25 & 1)) && request_amx()) {
     if (d7 >> 25 & 1) found |= bit(CpuFeature::amx_int8);
     if (d7 >> 22 & 1) found |= bit(CpuFeature::amx_bf16);
+    if (a71 >> 21 & 1) found |= bit(CpuFeature::amx_fp16);
   }
   return found;
 }
@@ -224,6 +227,24 @@ std::string cpu_model() {
 #else
   return "unknown";
 #endif
+}
+
+const CpuIdentity& cpu_identity() {
+  static const CpuIdentity identity = [] {
+    CpuIdentity id{};
+#if defined(__x86_64__)
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d)) return id;
+    id.intel = b == signature_INTEL_ebx && c == signature_INTEL_ecx && d == signature_INTEL_edx;
+    id.amd = b == signature_AMD_ebx && c == signature_AMD_ecx && d == signature_AMD_edx;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return id;
+    const uint32_t family = a >> 8 & 15;
+    id.family = static_cast<int>(family + (family == 15 ? a >> 20 & 0xff : 0));
+    id.model = static_cast<int>((a >> 4 & 15) | (a >> 12 & 0xf0));
+#endif
+    return id;
+  }();
+  return identity;
 }
 
 bool trace_enabled() {

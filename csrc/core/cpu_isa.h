@@ -21,9 +21,10 @@ enum class CpuFeature : uint8_t {
   avx512bf16,
   avx512fp16,
   amx_int8,
-  amx_bf16
+  amx_bf16,
+  amx_fp16
 };
-inline constexpr int kNumCpuFeatures = 8;
+inline constexpr int kNumCpuFeatures = 9;
 
 // Index of the level in use, read by every kernel table.
 extern IsaLevel g_isa_level;
@@ -43,6 +44,13 @@ bool cpu_has(CpuFeature feature);    // found and allowed by the cap
 const char* feature_name(CpuFeature feature);
 std::vector<std::string> cpu_flags();
 std::string cpu_model();
+
+// For choices that no flag tells: which of two ways is faster. Zeros where there is no cpuid.
+struct CpuIdentity {
+  bool intel, amd;
+  int family, model;
+};
+const CpuIdentity& cpu_identity();
 
 // TERCEL_TRACE=1: one line on stderr per kernel choice. Call under `if (trace_enabled())`.
 bool trace_enabled();

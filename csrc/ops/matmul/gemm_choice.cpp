@@ -4,10 +4,6 @@
 #include <cstring>
 #include <string>
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 namespace tercel {
 namespace {
 
@@ -33,33 +29,12 @@ struct Need {
   CpuFeature feature;  // capped like this one
   bool (*more)();      // null: nothing more
 };
-bool has_amx_fp16() {
-#if defined(__x86_64__)
-  static const bool found = [] {  // once: every product asks, and a virtual machine traps cpuid
-    uint32_t a, b, c, d;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 21 & 1);
-  }();
-  return found;
-#else
-  return false;
-#endif
-}
 // Zen 4 and 5 multiply two pairs in the time of two floats; Intel's processors take twice as long,
 // which is no gain over float32 (and those with AMX have better).
-bool is_amd() {
-#if defined(__x86_64__)
-  static const bool amd = [] {
-    uint32_t a, b, c, d;
-    return __get_cpuid(0, &a, &b, &c, &d) && b == 0x68747541 && d == 0x69746e65 && c == 0x444d4163;
-  }();
-  return amd;
-#else
-  return false;
-#endif
-}
+bool is_amd() { return cpu_identity().amd; }
 constexpr Need avx512_bf16{"fast avx512_bf16", CpuFeature::avx512bf16, &is_amd};
 constexpr Need amx_bf16{"amx_bf16", CpuFeature::amx_bf16, nullptr};
-constexpr Need amx_fp16{"amx_fp16", CpuFeature::amx_bf16, &has_amx_fp16};
+constexpr Need amx_fp16{"amx_fp16", CpuFeature::amx_fp16, nullptr};
 }  // namespace pair_feature
 
 // Whether vdpbf16ps adds its products one after the other, as gemm_words.h says of Zen 5: tried

@@ -36,9 +36,10 @@ void load_run(const void* src, int64_t stride, int64_t n, A* __restrict dst) {
   using R = typename raw_type<T>::type;
   const R* __restrict s = static_cast<const R*>(src);
   if (stride == 1) {
+    const simd::ReadAhead ahead;
     for (int64_t i = 0; i < n;) {
       const int64_t end = min64(i + kFetchElements, n);
-      simd::fetch_next_page(s + i, kFetchElements * sizeof(R));
+      ahead.fetch(s + i, kFetchElements * sizeof(R));
       if constexpr (kIsNarrowFloat<T> && std::is_same_v<A, float>) {
         for (; i + simd::VecF::size <= end; i += simd::VecF::size)
           simd::VecF::load(s + i).store(dst + i);

@@ -114,6 +114,7 @@ A row_block(const RunOf<A>* runs, int count) {
   for (auto& v : acc.v) v = VecOf<A>(Op::template identity<A>);
   alignas(64) A carried[kGroup];  // a group that lies in two runs
   int64_t held = 0;
+  const simd::ReadAhead ahead;
   for (int k = 0; k < count; ++k) {
     const A* __restrict x = runs[k].at;
     int64_t i = 0, n = runs[k].n;
@@ -125,7 +126,7 @@ A row_block(const RunOf<A>* runs, int count) {
       row_group<Op, 16>(acc, carried);
     }
     for (; i + kGroup <= n; i += kGroup) {
-      simd::fetch_next_page(x + i, kGroup * sizeof(A));
+      ahead.fetch(x + i, kGroup * sizeof(A));
       row_group<Op, 16>(acc, x + i);
     }
     held = n - i;

@@ -38,8 +38,9 @@ TERCEL_INLINE float fma_loop(int64_t repeats) {
 
 float read_loop(const float* p, int64_t n) {
   Vec<float> acc[4] = {Vec<float>(0.f), Vec<float>(0.f), Vec<float>(0.f), Vec<float>(0.f)};
+  const simd::ReadAhead ahead;
   for (int64_t i = 0; i < n; i += 64) {
-    simd::fetch_next_page(p + i, 256);
+    ahead.fetch(p + i, 256);
     for (int k = 0; k < 4; ++k) acc[k] = acc[k] + Vec<float>::load(p + i + 16 * k);
   }
   float lanes[16];
