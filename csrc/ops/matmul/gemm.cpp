@@ -82,12 +82,11 @@ void gemm_direct(const GemmArgs& g) {
 // ------------------------------------------------------------
 bool use_skinny(const GemmArgs& g) {
   const bool streamed = g.b.k_stride != 1;
-  if (g.M > (streamed ? kSkinnyStreamedRows : kSkinnyRows) || g.N < 64) return false;
+  if (g.M > (streamed ? kSkinnyStreamedRows : skinny_rows()) || g.N < 64) return false;
   if (!plain(g.a) || !plain(g.b) || (streamed && g.b.row_stride != 1)) return false;
   if (g.b.scale.data && (streamed || g.b.scale.k_block % 16 != 0)) return false;
   // Packing more rows pays while b stays in L2.
-  return g.N * g.K * dtype_size(g.b.dtype) >=
-         (g.M > kSkinnyRows ? kSkinnyStreamedMinBytes : kSkinnyMinBytes);
+  return g.N * g.K * dtype_size(g.b.dtype) >= (g.M > 8 ? kSkinnyLargeMinBytes : kSkinnyMinBytes);
 }
 
 void gemm_skinny(const GemmArgs& g) {
@@ -176,7 +175,7 @@ namespace {
 
 // Operands as they lie, or in panels of elements.
 void gemm_elements(const GemmArgs& g) {
-  if (g.N > kSkinnyRows || g.N >= g.M) {
+  if (g.N > skinny_rows() || g.N >= g.M) {
     if (use_skinny(g)) return traced(g, "few rows, streamed"), gemm_skinny(g);
   } else {
     const GemmArgs t = transposed(g);

@@ -104,7 +104,7 @@ struct IntGemmArgs {
 };
 
 // acc[m][n] = blocked sum over k of x[m][k] w[n][k] for few rows, columns [0, N), K > 0. Either
-// w_ks == 1 (a linear weight: n across lanes by transposing in registers), M <= kSkinnyRows, or
+// w_ks == 1 (a linear weight: n across lanes by transposing in registers), M <= skinny_rows(), or
 // w_ns == 1, M <= kSkinnyStreamedRows (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
@@ -118,7 +118,10 @@ struct SkinnyArgs {
   void* acc;             // row stride ld
   int64_t ld;
 };
-inline constexpr int64_t kSkinnyRows = 8, kSkinnyStreamedRows = 16;
+// AVX-512 keeps the sums of eight rows in registers, the other levels those of four: more passes
+// over squares of w in the caches cost more than packing.
+inline int64_t skinny_rows() { return isa_level() == IsaLevel::avx512 ? 16 : 8; }
+inline constexpr int64_t kSkinnyStreamedRows = 16;
 
 // out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
 // summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs

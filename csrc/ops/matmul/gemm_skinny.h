@@ -4,11 +4,17 @@
 // Both variants keep the blocked order of gemm.h with n across lanes and k sequential.
 //   w_ks == 1 (linear weight [N, K]): squares of w are transposed in registers and converted there;
 //   one register of sums per row of x. A square of float32 (1 KB) costs about 60 cycles of
-//   shuffles, of float8 (256 B) about 50: under its DRAM time.
-//   w_ns == 1 (w is [K, N]): eight rows of w at a time update the sums, which stay in L1. They come
-//   with the hardware's streams; prefetching them as well took 1.5 times as long.
+//   shuffles, of float8 (256 B) about 50: under its DRAM time. Its chain of multiply-adds takes as
+//   long: where `prefetches_reads`, one or two rows of 16-bit elements take two squares at a time.
+//   w_ns == 1 (w is [K, N]): eight rows of w at a time update the sums, which stay in L1.
+//
+// Prefetching: on Cascade Lake a few lines ahead in each of the rows of a square; rows of [K, N]
+// come with the hardware's streams, and prefetching them as well took 1.5 times as long (on Zen 5
+// it changes little). Where `prefetches_reads`, a KB of one row after the other, which DRAM likes
+// better: one row of float32 29 -> 35 GB/s.
 #pragma once
 
+#include "core/streaming.h"
 #include "ops/matmul/gemm_kernels.h"
 #include "ops/matmul/load_simd.h"
 #include "simd/vec.h"
@@ -117,25 +123,60 @@ struct SkinnySquare {
   using Traits = TransposeTraits<T>;
   using Reg = typename Traits::Reg;
   static constexpr int L = Traits::kLanes;
-  static constexpr int64_t kAhead = 256 / sizeof(S);
-  static constexpr int64_t kLine = 64 / sizeof(S);
+  static constexpr int64_t kLine = 64 / sizeof(S), kAhead = 256 / sizeof(S);
+  static constexpr int64_t kUnit = 1024 / sizeof(S);  // of a row, prefetched together
+
+  struct Room {  // outside, so that the compiler keeps the rest in registers
+    alignas(64) T factor[L];
+    alignas(64) S rows[L * kCopyStride<S>];
+  };
 
   const SkinnyArgs& g;
   const T* x;
   const S* w;
-  int64_t n0;
-  int lanes;        // L, or N < L
-  bool first;       // of the row groups: it brings w into the caches
-  int64_t k_block;  // 0: no block scales
-  T* factor;        // the block scales of the columns
-  S* rows;          // lanes < L: room for copy_rows
-  const S* from;    // row n0 of w or the copy; k counts from from_k
+  const int64_t n0;
+  const int lanes;        // L, or N < L
+  const int next_rows;    // of w, from this square to the next of its kind
+  const bool first;       // of the row groups: it brings w into the caches
+  const bool by_units;    // a unit ahead, one row after the other
+  const bool copies;      // lanes < L, or against lines of rows that lie in one set of L1
+  const int64_t k_block;  // 0: no block scales
+  T* const factor;        // the block scales of the columns
+  S* const rows;          // of copy_rows
+  const S* from;          // row n0 of w or the copy; k counts from from_k
   int64_t from_k, stride;
   Reg total[ROWS], sum[ROWS];
+
+  // Rows of x from m0 on, columns from n on, one of `squares` side by side.
+  TERCEL_INLINE SkinnySquare(const SkinnyArgs& args, int64_t m0, int64_t n, int squares, Room& room)
+      : g(args),
+        x(static_cast<const T*>(g.x) + m0 * g.x_rs),
+        w(static_cast<const S*>(g.w) + n * g.w_ns),
+        n0(n),
+        lanes(g.N < L ? static_cast<int>(g.N) : L),
+        next_rows(squares * L),
+        first(m0 == 0),
+        by_units(prefetches_reads()),
+        copies(squares > 1 || lanes < L),
+        k_block(g.scale.data ? g.scale.k_block : 0),
+        factor(room.factor),
+        rows(room.rows) {}
 
   TERCEL_INLINE void scale_from(int64_t k) {
     if constexpr (sizeof(T) == 4) {
       if (k_block && k % k_block == 0) load_factors(g, n0, lanes, k, factor);
+    }
+  }
+  TERCEL_INLINE void fetch(int64_t k) const {
+    if (by_units) {
+      // L lines in L steps: each takes its part of the next units of all rows.
+      const int64_t part = k % kUnit * L;
+      int64_t row = part / kUnit, at = (k / kUnit + 1) * kUnit;
+      if (at >= g.K) at -= g.K, row += next_rows;
+      const S* p = w + row * g.w_ns + at + part % kUnit;
+      for (int64_t i = 0; i < L * L; i += kLine) __builtin_prefetch(p + i);
+    } else if (k % kLine == 0) {
+      for (int i = 0; i < L; ++i) __builtin_prefetch(w + i * g.w_ns + k + kAhead);
     }
   }
   TERCEL_INLINE void step(int64_t k) {
@@ -143,9 +184,7 @@ struct SkinnySquare {
     int64_t w_ns = stride, x_rs = g.x_rs, x_ks = g.x_ks;
     asm("" : "+r"(w_ns), "+r"(x_rs), "+r"(x_ks));
     const S* p = from + (k - from_k);
-    if (first && lanes == L && k % kLine == 0) {
-      for (int i = 0; i < L; ++i) __builtin_prefetch(p + i * w_ns + kAhead);
-    }
+    if (first && lanes == L) fetch(k);
     Reg t[L];
     transpose(p, w_ns, t);
     scale_from(k);
@@ -177,7 +216,7 @@ struct SkinnySquare {
     from = w + k0;
     from_k = k0;
     stride = g.w_ns;
-    if (lanes < L) {
+    if (copies) {
       copy_rows(from, stride, lanes, count, rows);
       from = rows;
       stride = kCopyStride<S>;
@@ -198,47 +237,65 @@ struct SkinnySquare {
   }
 };
 
-// One square at a time: L rows of w are as many streams as the hardware prefetcher follows. Twice
-// as many (two squares whose chains of fused multiply-adds overlap) took 1.15 times as long from
-// memory.
-template <class S, int ROWS>
-void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
-  using T = acc_t<S>;
-  constexpr int L = SkinnySquare<S, ROWS>::L;
-  const T* x = static_cast<const T*>(g.x) + m0 * g.x_rs;
-  const S* w = static_cast<const S*>(g.w) + n0 * g.w_ns;
-  alignas(64) T factor[L];
-  alignas(64) S rows[L * kCopyStride<S>];
-  const int lanes = g.N < L ? static_cast<int>(g.N) : L;
-  SkinnySquare<S, ROWS> square{
-      g,      x,    w, n0, lanes, m0 == 0, g.scale.data ? g.scale.k_block : 0,
-      factor, rows, w, 0,  0,     {},      {}};
+// The blocks of k of one square, or of two side by side.
+template <int L, class... Square>
+TERCEL_INLINE void skinny_run(const SkinnyArgs& g, int64_t m0, Square&... s) {
   for (int64_t k0 = 0; k0 < g.K; k0 += kGemmKBlock) {
     const int64_t k1 = k0 + kGemmKBlock < g.K ? k0 + kGemmKBlock : g.K;
-    square.begin_block(k0, k1 - k0);
+    (s.begin_block(k0, k1 - k0), ...);
     int64_t k = k0;
-    for (; k + L <= k1; k += L) square.step(k);
-    if (k < k1) square.tail(k, static_cast<int>(k1 - k));
-    square.end_block(k0 == 0);
+    for (; k + L <= k1; k += L) (s.step(k), ...);
+    if (k < k1) (s.tail(k, static_cast<int>(k1 - k)), ...);
+    (s.end_block(k0 == 0), ...);
   }
-  square.finish(m0);
+  (s.finish(m0), ...);
+}
+template <class S, int ROWS>
+void skinny_square(const SkinnyArgs& g, int64_t m0, int64_t n0) {
+  using Square = SkinnySquare<S, ROWS>;
+  typename Square::Room room;
+  Square square(g, m0, n0, 1, room);
+  skinny_run<Square::L>(g, m0, square);
+}
+// For float32, L rows of w are as many streams as the hardware prefetcher of Cascade Lake follows:
+// two squares took 1.15 times as long from memory there.
+template <class S, int ROWS>
+void skinny_two_squares(const SkinnyArgs& g, int64_t n0) {
+  using Square = SkinnySquare<S, ROWS>;
+  typename Square::Room room[2];
+  Square left(g, 0, n0, 2, room[0]), right(g, 0, n0 + Square::L, 2, room[1]);
+  skinny_run<Square::L>(g, 0, left, right);
+}
+
+// All rows of x with the columns from n on; how many of them it took. A last group that is too
+// short overlaps the one before it, where there is one.
+template <class S>
+int64_t skinny_group(const SkinnyArgs& g, int64_t n) {
+  constexpr int L = TransposeTraits<acc_t<S>>::kLanes;
+  if constexpr (sizeof(S) == 2) {
+    if (prefetches_reads() && g.M <= 2 && n + 2 * L <= g.N) {
+      g.M == 1 ? skinny_two_squares<S, 1>(g, n) : skinny_two_squares<S, 2>(g, n);
+      return 2 * L;
+    }
+  }
+  const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
+  int64_t m = 0;
+#if defined(TERCEL_LEVEL_AVX512)  // elsewhere the sums would leave the registers
+  for (; m + 8 <= g.M; m += 8) skinny_square<S, 8>(g, m, at);
+#endif
+  for (; m + 4 <= g.M; m += 4) skinny_square<S, 4>(g, m, at);
+  if (m > 0 && g.M - m == 3) {  // one row again costs less than another pass
+    skinny_square<S, 4>(g, g.M - 4, at);
+    return L;
+  }
+  for (; m + 2 <= g.M; m += 2) skinny_square<S, 2>(g, m, at);
+  if (m < g.M) skinny_square<S, 1>(g, m, at);
+  return L;
 }
 
 template <class S>
 void skinny_transposed(const SkinnyArgs& g) {
-  constexpr int L = TransposeTraits<acc_t<S>>::kLanes;
-  for (int64_t n = 0; n < g.N; n += L) {
-    // The last group overlaps the one before it, where there is one.
-    const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
-    int64_t m = 0;
-    for (; m + 4 <= g.M; m += 4) skinny_square<S, 4>(g, m, at);
-    if (m > 0 && g.M - m == 3) {  // one row again costs less than another pass
-      skinny_square<S, 4>(g, g.M - 4, at);
-      continue;
-    }
-    for (; m + 2 <= g.M; m += 2) skinny_square<S, 2>(g, m, at);
-    if (m < g.M) skinny_square<S, 1>(g, m, at);
-  }
+  for (int64_t n = 0; n < g.N;) n += skinny_group<S>(g, n);
 }
 
 // sums[m][i..i + VECS * L) += x[m][k..k+STEPS) w[k..k+STEPS)[i..), or the n < L columns of a

@@ -30,7 +30,7 @@ inline constexpr int64_t kDirectMaxWork = 160 * 160 * 160;
 // kColumnChunk, each packed by the thread that uses it (it then lies in that thread's L2).
 inline constexpr int64_t kColumnChunk = 256;
 // Products with fewer rows, columns or multiply-adds leave panels of words (gemm_words.h).
-inline constexpr int64_t kWordRows = 8, kWordWork = 64 * 64 * 64;
+inline constexpr int64_t kWordRows = 9, kWordWork = 64 * 64 * 64;
 // Multiply-adds below which one thread does it all (about 10 us).
 inline constexpr int64_t kSerialWork = 512 * 1024;
 // Elements that one thread packs (about 6 us).
@@ -41,7 +41,7 @@ inline constexpr int64_t kResidentBytes = 640 * 1024;
 // Sums that cannot lie in the output are finished in strips of at most so many bytes.
 inline constexpr int64_t kStripBytes = 256 * 1024;
 // Few-row products with a right operand of at least this many bytes read it once; the second for
-// more than kSkinnyRows.
-inline constexpr int64_t kSkinnyMinBytes = 128 * 1024, kSkinnyStreamedMinBytes = 1 << 20;
+// more than 8 rows.
+inline constexpr int64_t kSkinnyMinBytes = 128 * 1024, kSkinnyLargeMinBytes = 1 << 20;
 
 }  // namespace tercel
