@@ -386,7 +386,7 @@ def test_trace_names_kernel_and_refusals():
     )
     run = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "TERCEL_TRACE": "1"},
+        env={**os.environ, "TERCEL_TRACE": "1", "TERCEL_ISA": tercel.get_isa()},
         capture_output=True,
         text=True,
     )

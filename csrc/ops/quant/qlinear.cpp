@@ -87,7 +87,7 @@ Tensor weight_only(const Rows& x, const QTensor& w, const Tensor& bias, const Te
       InterpreterRelease release(cost > kReleaseNs);
       const int64_t count = int8_panels(N),
                     enough = std::max<int64_t>(1, 256 * 1024 / (16 * x.K * x.M + 1));
-      const int64_t grain = std::max({enough, ceil_div(count, 8 * num_threads()), int64_t{2}});
+      const int64_t grain = std::max({enough, ceil_div(count, 8 * num_threads()), int64_t{4}});
       parallel_for(count, grain, [&](int64_t p0, int64_t p1) {
         QGemvArgs part = a;
         part.p0 = p0;

@@ -30,18 +30,19 @@ TERCEL_INLINE VecF lookup16(const float* table, VecI code) {
 #endif
 }
 
-template <QFormat F>
-TERCEL_INLINE VecF decode(VecI code) {
+// The value of byte J of each word, or of its first code of 4 bits.
+template <QFormat F, int J = 0>
+TERCEL_INLINE VecF decode(VecI word) {
   if constexpr (F == QFormat::i8) {
-    return to_float(shift_right_signed<24>(shift_left<24>(code)));
+    return to_float(simd::shift_right_signed<24>(simd::shift_left<24 - 8 * J>(word)));
   } else if constexpr (F == QFormat::u8) {
-    return to_float(code);
+    return to_float(simd::shift_right<8 * J>(word) & VecI(255));
   } else if constexpr (F == QFormat::e4m3) {
-    return simd::scaled_f8e4m3_to_float(code);
+    return simd::scaled_f8e4m3_to_float<J>(word);
   } else if constexpr (F == QFormat::e5m2) {
-    return simd::scaled_f8e5m2_to_float(code);
+    return simd::scaled_f8e5m2_to_float<J>(word);
   } else {
-    return lookup16(table4(F), code);
+    return lookup16(table4(F), word);
   }
 }
 
