@@ -29,6 +29,15 @@ class ReadAhead {
     else if (offset - 2048 < step)
       fetch_lines(at - offset + 4096, 512);
   }
+  // The same for any number of bytes, where pages do not matter.
+  TERCEL_INLINE void fetch_block(const void* p, uint64_t bytes) const {
+    if (every_line_) fetch_lines(reinterpret_cast<uint64_t>(p) + 8192, bytes);
+  }
+  // The same for a line of each of `rows` rows, `stride` bytes apart.
+  TERCEL_INLINE void fetch_column(const void* p, uint64_t stride, int rows) const {
+    const char* at = static_cast<const char*>(p) + 256;
+    for (int r = 0; every_line_ && r < rows; ++r, at += stride) __builtin_prefetch(at);
+  }
 
  private:
   static TERCEL_INLINE void fetch_lines(uint64_t at, uint64_t bytes) {

@@ -223,6 +223,17 @@ void store_channels(const ConvArgs& a, const ConvPhase& ph, const PixelRun& run,
   }
 }
 
+// The lines of y that store_channels is going to write.
+template <class S>
+TERCEL_INLINE void fetch_output(const ConvArgs& a, const ConvPhase& ph, const PixelRun& run,
+                                const S* y, int64_t channels) {
+  const int64_t last = (run.rows - 1) * ph.y_step[1] + (run.pixels - 1) * ph.y_step[2];
+  for (int64_t c = 0; c < channels; ++c, y += a.y_channel) {
+    __builtin_prefetch(y, 1);
+    __builtin_prefetch(y + last, 1);
+  }
+}
+
 inline constexpr int64_t kChannelTileSize = kMostPixels * kChannels;
 inline constexpr int64_t kPartTiles = 36;  // tiles x channel blocks whose sums rest together
 
@@ -248,6 +259,8 @@ void channel_part(const ConvArgs& a, const ConvPhase& ph, const RowCutter& cut, 
         float* sum = scratch + ((b - b0) * nt + t) * kChannelTileSize;
         const auto fn = width == kChannels ? pick_channel_tile<2>(run.pixels, run.rows)
                                            : pick_channel_tile<1>(run.pixels, run.rows);
+        if (k1 == ph.K)
+          fetch_output(a, ph, run, y + (g * a.cout + o0) * a.y_channel + run.dst, width);
         fn({k1 - k0, packed + o0 * ph.K + k0 * width, src + g * a.cin * a.src_channel + run.src,
             ph.offset + k0, a.row, sum, k0 == 0});
         if (k1 < ph.K) continue;

@@ -113,6 +113,20 @@ int find_runs(const ConvArgs& a, const ConvPhase& ph, TilePlace at, int64_t n, R
   return count;
 }
 
+// The lines that store_runs is going to write in `rows` channels.
+template <class S>
+TERCEL_INLINE void fetch_runs(const S* y, int64_t channel, int64_t rows, int64_t step,
+                              const Run* runs, int count) {
+  constexpr int64_t kLine = 64 / sizeof(S);
+  for (int64_t c = 0; c < rows; ++c, y += channel) {
+    for (int r = 0; r < count; ++r) {
+      const int64_t last = (runs[r].n - 1) * step;
+      for (int64_t i = 0; i < last; i += kLine) __builtin_prefetch(y + runs[r].dst + i, 1);
+      __builtin_prefetch(y + runs[r].dst + last, 1);
+    }
+  }
+}
+
 template <class S, class T>
 TERCEL_INLINE void store_runs(const T* sum, T bias, S* y, int64_t step, const Run* runs,
                               int count) {
@@ -173,17 +187,18 @@ void forward_part(const ConvArgs& a, const ConvPhase& ph, const T* src, const Pa
     T* sum = scratch + (k_blocks > 1 ? (bi * nt + ti) * kTileElements : 0);
     const T* s = src + at.image * a.src_image + p.g * a.cin * a.src_channel + at.f;
     const int64_t last_lanes = n - (nv - 1) * kLanes;
-    pick_tile<T>(mr, nv, a.in_place && last_lanes < kLanes)(
-        {k1 - k0, packed + o0 * ph.K + k0 * mr, s, ph.offset + k0, sum, k0 == 0, last_lanes});
-    if (k1 != ph.K) return;
-    if (run_tile != ti) {
+    const bool finish = k1 == ph.K;
+    if (finish && run_tile != ti) {
       run_tile = ti;
       run_count = find_runs(a, ph, at, n, runs);
     }
-    for (int r = 0; r < mr && o0 + r < a.cout; ++r) {
-      const int64_t o = p.g * a.cout + o0 + r;
-      const T b = bias ? static_cast<T>(bias[o]) : static_cast<T>(0);
-      S* y = static_cast<S*>(a.y) + ((p.n0 + at.image) * a.groups * a.cout + o) * a.y_channel;
+    const int64_t o_first = p.g * a.cout + o0, valid = mr < a.cout - o0 ? mr : a.cout - o0;
+    S* y = static_cast<S*>(a.y) + ((p.n0 + at.image) * a.groups * a.cout + o_first) * a.y_channel;
+    if (finish) fetch_runs(y, a.y_channel, valid, ph.y_step[2], runs, run_count);
+    pick_tile<T>(mr, nv, a.in_place && last_lanes < kLanes)(
+        {k1 - k0, packed + o0 * ph.K + k0 * mr, s, ph.offset + k0, sum, k0 == 0, last_lanes});
+    for (int64_t r = 0; finish && r < valid; ++r, y += a.y_channel) {
+      const T b = bias ? static_cast<T>(bias[o_first + r]) : static_cast<T>(0);
       store_runs(sum + r * kTile<T>, b, y, ph.y_step[2], runs, run_count);
     }
   };

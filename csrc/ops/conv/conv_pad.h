@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
+#include "simd/prefetch.h"
 #include "simd/vec.h"
 #if defined(TERCEL_LEVEL_AVX512)
 #include <immintrin.h>
@@ -158,7 +159,12 @@ void pad_planes(const ConvPadArgs& p, int64_t begin, int64_t end) {
   T* dst = static_cast<T*>(p.dst);
   const int64_t grain = 1 + 16384 / (out + 1);
   parallel_for(end - begin, grain, [&](int64_t i0, int64_t i1) {
-    for (int64_t i = i0; i < i1; ++i) pad_plane(p, src + (begin + i) * in, dst + i * out);
+    const simd::ReadAhead ahead;
+    for (int64_t i = i0; i < i1; ++i) {
+      const S* plane = src + (begin + i) * in;
+      ahead.fetch_block(plane, in * sizeof(S));
+      pad_plane(p, plane, dst + i * out);
+    }
   });
   zero_row(dst + (end - begin) * out, p.slack);
 }

@@ -111,10 +111,12 @@ void transpose_dy(const ConvWeightGradArgs& a, int64_t n0, int64_t images, int64
                          ((n0 + n) * a.groups * a.cout + g * a.cout + o0) * pixels;
           T* dst =
               static_cast<T*>(a.dy_packed) + (g * rows + o0) * pixels * images + n * pixels * width;
+          const simd::ReadAhead ahead;
           int64_t p0 = 0;
           if constexpr (sizeof(S) == 4) {
             for (; valid == width && p0 + kTransposeF32 <= pixels; p0 += kTransposeF32)
               for (int64_t o = 0; o < width; o += kTransposeF32) {
+                ahead.fetch_column(src + o * pixels + p0, pixels * sizeof(S), kTransposeF32);
                 TransposeRegF32 t[kTransposeF32];
                 transpose(src + o * pixels + p0, pixels, t);
                 for (int j = 0; j < kTransposeF32; ++j) store(dst + (p0 + j) * width + o, t[j]);
