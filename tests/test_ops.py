@@ -161,6 +161,31 @@ def test_gradient(name):
     assert tried, f"{name}: no sample is differentiable"
 
 
+@pytest.mark.parametrize("name", names(DIFFERENTIABLE))
+def test_gradient_through_a_result_written_in_place(name):
+    """y.mul_(2) doubles the gradient, whatever memory the op took y from; or writing y is an error."""
+    case, rng = CASES[name], np.random.default_rng(5)
+    for sample in case.samples(sampler(name)):
+        f = Differentiable(case, sample)
+        _, outputs = f.run() if f.indices and small(sample) else ((), ())
+        if not outputs:
+            continue
+        cotangents = [rng.standard_normal(tuple(o.shape)) for o in outputs]
+        doubled = f.gradients(None, [2 * v for v in cotangents])
+        inputs, outputs = f.run()
+        try:
+            for y in outputs:
+                y.mul_(2.0)
+            found = tercel.autograd.grad(
+                outputs, inputs, [make(v, "float64") for v in cotangents], allow_unused=True
+            )
+        except RuntimeError:  # a view of a leaf, shared memory, or values kept for backward
+            continue
+        for g, want in zip(found, doubled):
+            g = np.zeros(tuple(want.shape)) if g is None else g
+            assert_close(g, to_float64(want), GRAD, what=f"{name}: gradient of a result times 2")
+
+
 @pytest.mark.parametrize(
     "name", names(n for n, c in DIFFERENTIABLE.items() if c.grad2 is not False)
 )

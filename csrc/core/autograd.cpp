@@ -76,13 +76,18 @@ bool grad_needed(const TensorList& inputs) {
   return false;
 }
 
-void set_history(const Tensor& y, const Ref<Node>& node) {
+void set_view_history(const Tensor& y, const Ref<Node>& node) {
   const auto index = static_cast<uint32_t>(node->outputs.size());
   node->outputs.push_back({y.shape(), y.dtype()});
   if (!is_float(y.dtype())) return;
   AutogradMeta& meta = autograd_meta(y);
   meta.grad_fn = node;
   meta.output_index = index;
+}
+
+void set_history(const Tensor& y, const Ref<Node>& node) {
+  y.impl()->base.reset();
+  set_view_history(y, node);
 }
 
 // ---- tensors

@@ -173,8 +173,11 @@ Ref<N> make_node_list(const TensorList& inputs, Args&&... args) {
 }
 
 // Makes `y` the next output of `node`. For several outputs call once each, in order. Integer
-// outputs are registered but stay without gradient.
+// outputs are registered but stay without gradient. If the op made `y` as a view of memory of its
+// own, `y` stops being a view: in-place ops must continue its history, not that of its base.
 void set_history(const Tensor& y, const Ref<Node>& node);
+// The same for ops whose result is a view of their input.
+void set_view_history(const Tensor& y, const Ref<Node>& node);
 
 // In-place ops: call before writing (leaf that requires grad, expanded memory, read-only memory,
 // inference tensor -> error naming op), and after writing (bumps the version, rebases the history;

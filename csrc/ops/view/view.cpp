@@ -103,7 +103,7 @@ Tensor view(const Tensor& t, const Shape& shape) {
   if (grad_needed(t)) {
     auto node = make_node<ViewNode>({&t});
     node->shape = t.shape();
-    set_history(y, node);
+    set_view_history(y, node);
   }
   return y;
 }
@@ -188,7 +188,7 @@ Tensor permute(const Tensor& t, const Dims& dims) {
   if (grad_needed(t)) {
     auto node = make_node<PermuteNode>({&t});
     node->inverse = inverse;
-    set_history(y, node);
+    set_view_history(y, node);
   }
   return y;
 }
@@ -270,7 +270,7 @@ Tensor expand(const Tensor& t, const Shape& shape) {
   if (grad_needed(t)) {
     auto node = make_node<ExpandNode>({&t});
     node->shape = t.shape();
-    set_history(y, node);
+    set_view_history(y, node);
   }
   return y;
 }
@@ -280,7 +280,7 @@ Tensor view_as_is(const Tensor& t) {
   if (grad_needed(t)) {
     auto node = make_node<ViewNode>({&t});
     node->shape = t.shape();
-    set_history(y, node);
+    set_view_history(y, node);
   }
   return y;
 }
@@ -291,7 +291,7 @@ Tensor with_shape(const Tensor& t, const Shape& shape, const Strides& strides) {
   if (grad_needed(t)) {
     auto node = make_node<ViewNode>({&t});
     node->shape = t.shape();
-    set_history(y, node);
+    set_view_history(y, node);
   }
   return y;
 }

@@ -41,7 +41,7 @@ Tensor window(const Tensor& t, const char* node_name, F&& geometry) {
   if (grad_needed(t)) {
     const Geometry base = contiguous_geometry(t.shape());
     const Geometry w = geometry(base);
-    set_history(
+    set_view_history(
         y, make_node<WindowNode>({&t}, node_name, base.shape, base.strides, w.strides, w.offset));
   }
   return y;
@@ -90,8 +90,8 @@ Tensor as_strided(const Tensor& t, const Shape& shape, const Strides& strides, i
     TERCEL_CHECK(!has_internal_overlap(t), NotImplemented,
                  "as_strided: no gradient for a base whose elements share memory (expanded); "
                  "clone() it first");
-    set_history(y, make_node<WindowNode>({&t}, "AsStridedBackward", t.shape(), t.strides(), strides,
-                                         offset - t.offset()));
+    set_view_history(y, make_node<WindowNode>({&t}, "AsStridedBackward", t.shape(), t.strides(),
+                                              strides, offset - t.offset()));
   }
   return y;
 }
