@@ -20,10 +20,6 @@ from .autograd import (
 _config = _core._config()
 __version__: str = _config["version"]
 
-strided = "strided"
-contiguous_format = "contiguous_format"
-preserve_format = "preserve_format"
-channels_last = "channels_last"
 newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
@@ -31,9 +27,14 @@ _SUBMODULES = (
     "amp",
     "autograd",
     "backends",
+    "compiler",
     "cuda",
     "datasets",
+    "distributed",
+    "func",
+    "hub",
     "io",
+    "jit",
     "linalg",
     "nn",
     "optim",
@@ -42,7 +43,9 @@ _SUBMODULES = (
     "serialization",
     "special",
     "testing",
+    "types",
     "utils",
+    "version",
 )
 _LAZY = {
     "save": "serialization",
@@ -66,6 +69,7 @@ _LAZY = {
     "get_autocast_dtype": "amp",
     "set_autocast_dtype": "amp",
     "set_autocast_enabled": "amp",
+    "GradScaler": "amp",
     "get_float32_matmul_precision": "_determinism",
     "set_float32_matmul_precision": "_determinism",
     **dict.fromkeys(
@@ -87,6 +91,18 @@ _LAZY = {
     "mvlgamma": "special",
     **dict.fromkeys(
         (
+            "channels_last",
+            "channels_last_3d",
+            "contiguous_format",
+            "layout",
+            "memory_format",
+            "preserve_format",
+            "strided",
+        ),
+        "_formats",
+    ),
+    **dict.fromkeys(
+        (
             "BFloat16Tensor",
             "BoolTensor",
             "ByteTensor",
@@ -97,27 +113,34 @@ _LAZY = {
             "IntTensor",
             "LongTensor",
             "ShortTensor",
+            "set_default_tensor_type",
             "typename",
         ),
         "_legacy",
     ),
     **dict.fromkeys(
         (
+            "_assert",
             "compile",
             "conj",
             "conj_physical",
             "fill",
+            "get_num_interop_threads",
             "is_conj",
             "is_inference",
             "is_neg",
             "is_nonzero",
             "is_same_size",
+            "is_signed",
             "is_storage",
             "isreal",
             "real",
             "resolve_conj",
             "resolve_neg",
             "scalar_tensor",
+            "set_flush_denormal",
+            "set_num_interop_threads",
+            "to_dlpack",
         ),
         "_small",
     ),

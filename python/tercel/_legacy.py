@@ -80,6 +80,18 @@ def type(self, dtype=None, non_blocking=False, _type=type):
     return self.to(dtype, non_blocking)
 
 
+def set_default_tensor_type(t) -> None:
+    """Older form of set_default_dtype: a float tensor class such as FloatTensor, or its name."""
+    name = t.__name__ if isinstance(t, _TypedTensor) else str(t)
+    package, _, last = name.rpartition(".")
+    if last not in _NAMES or package not in ("", "tercel", "torch"):
+        raise TypeError(
+            f"set_default_tensor_type: expected a class like tercel.FloatTensor or its name, got {t!r}; "
+            "for other devices use set_default_device"
+        )
+    _core.set_default_dtype(_NAMES[last])
+
+
 def new(self, *args, device=None):
     """A tensor of self's dtype and device: new(data), new(2, 3) (uninitialised), new()."""
     if len(args) == 1 and not isinstance(args[0], (int, _core.Size)):

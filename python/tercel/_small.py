@@ -88,6 +88,38 @@ def sum_to_size(input, *size) -> Tensor:
     return input.sum(dims).reshape(shape) if dims else input.view_as(input)
 
 
+def is_signed(input) -> bool:
+    """True if the dtype can hold negative numbers."""
+    return input.dtype.is_signed
+
+
+def to_dlpack(tensor):
+    """The tensor as a DLPack capsule, which from_dlpack of any library takes."""
+    return tensor.__dlpack__()
+
+
+def get_num_interop_threads() -> int:
+    """1: operations run one after the other."""
+    return 1
+
+
+def set_num_interop_threads(num: int) -> None:
+    """Accepted for compatibility: operations run one after the other, each on get_num_threads() threads."""
+    if isinstance(num, bool) or not isinstance(num, int) or num < 1:
+        raise ValueError(f"set_num_interop_threads: expected a positive int, got {num!r}")
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False, not supported: kernels never flush denormals."""
+    return False
+
+
+def _assert(condition, message) -> None:
+    """`assert condition, message`, as a function."""
+    if not condition:
+        raise AssertionError(message)
+
+
 def compile(model=None, **options):
     """Returns the function or module unchanged: there is no compiler. As a decorator too; options are ignored."""
     return (lambda fn: fn) if model is None else model

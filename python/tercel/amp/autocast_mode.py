@@ -10,6 +10,7 @@ others   run in the dtype of their inputs; mixed inputs promote
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,14 @@ _NARROW = (_core.bfloat16, _core.float16)
 def _device(device_type: str | None, op: str) -> None:
     if device_type not in (None, "cpu", "cuda"):
         raise ValueError(f"{op}: device_type must be 'cpu' or 'cuda', got {device_type!r}")
+
+
+def without_device(device: str, enabled: bool, owner: str) -> bool:
+    """True, with a warning, where `owner` was enabled for CUDA and there is no device."""
+    if not enabled or device != "cuda" or _core._cuda_device_count() > 0:
+        return False
+    warnings.warn(f"{owner}: there is no CUDA device, so it is disabled", stacklevel=3)
+    return True
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -70,7 +79,7 @@ class autocast:
     loss.backward()                       # outside: gradients arrive in the dtype of each parameter
 
     device_type: 'cpu' or 'cuda'; a region applies to the tensors of every device. dtype: bfloat16 or float16;
-    default bfloat16 for 'cpu', float16 for 'cuda'. enabled=False makes an inner region run in the
+    default bfloat16 for 'cpu', float16 for 'cuda'; without a CUDA device 'cuda' warns and is disabled. enabled=False makes an inner region run in the
     given dtypes. cache_enabled: a float32 weight used several times in a region is cast once; in-place changes are
     noticed, and the outermost region drops the casts at its end.
     """
@@ -87,7 +96,9 @@ class autocast:
             _check_dtype(dtype)
         self.device = device_type
         self.fast_dtype = dtype
-        self._enabled = bool(enabled)
+        self._enabled = bool(enabled) and not without_device(
+            device_type, enabled, "autocast('cuda')"
+        )
         self._cache = True if cache_enabled is None else bool(cache_enabled)
         self._before: list[tuple] = []
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import _core
 from ..autograd import no_grad
+from .autocast_mode import without_device
 
 
 class GradScaler:
@@ -18,7 +19,7 @@ class GradScaler:
     scaler.update()                       # scale: * backoff_factor after a skip, * growth_factor after
                                           # growth_interval steps without one
 
-    With enabled=False every call passes through. bfloat16 has float32's range and needs no scaler.
+    With enabled=False, or for 'cuda' without a CUDA device, every call passes through. bfloat16 has float32's range and needs no scaler.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class GradScaler:
             raise ValueError(f"GradScaler: growth_factor must be > 1, got {growth_factor}")
         if enabled and not 0.0 < backoff_factor < 1.0:
             raise ValueError(f"GradScaler: backoff_factor must be in (0, 1), got {backoff_factor}")
-        self._enabled = enabled
+        self._enabled = bool(enabled) and not without_device(device, enabled, "GradScaler('cuda')")
         self._scale = float(init_scale)
         self._growth_factor = growth_factor
         self._backoff_factor = backoff_factor

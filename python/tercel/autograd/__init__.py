@@ -16,10 +16,12 @@ from .._core import (
 if TYPE_CHECKING:
     from ._gradcheck import gradcheck, gradgradcheck
     from .function import Function, FunctionCtx, once_differentiable
+    from .variable import Variable
 
 __all__ = [
     "Function",
     "FunctionCtx",
+    "Variable",
     "backward",
     "detect_anomaly",
     "enable_grad",
@@ -269,6 +271,7 @@ def _batched(outputs, inputs, grad_outputs, retain_graph, create_graph, unused):
 
 _LAZY = {
     "Function": "function",
+    "Variable": "variable",
     "FunctionCtx": "function",
     "once_differentiable": "function",
     "gradcheck": "_gradcheck",
@@ -279,7 +282,7 @@ _LAZY = {
 def __getattr__(name: str):  # what is loaded when first used
     from importlib import import_module
 
-    if name in ("function", "functional"):
+    if name in ("function", "functional", "variable"):
         return import_module(f"{__name__}.{name}")
     if name in _LAZY:
         value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)

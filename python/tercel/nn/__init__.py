@@ -1,6 +1,6 @@
 """Layers, losses and the Module they are built on."""
 
-from . import functional, init, utils
+from . import functional, init, parallel, utils
 from ._hooks import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -115,6 +115,7 @@ from .padding import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter
 from .parameter_containers import ParameterDict, ParameterList
 from .pooling import (
@@ -188,6 +189,7 @@ __all__ = [
     "CosineSimilarity",
     "CTCLoss",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -301,9 +303,18 @@ __all__ = [
     "ZeroPad3d",
     "functional",
     "init",
+    "parallel",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
     "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook",
     "utils",
 ]
+
+
+def __getattr__(name: str):
+    if name in ("common_types", "modules"):  # for programs that import from PyTorch's files
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

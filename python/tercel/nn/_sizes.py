@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 
 def ntuple(value: Any, n: int) -> tuple[int, ...]:
     """`value` as a tuple of n: an int is repeated."""
     return tuple(value) if isinstance(value, Iterable) else (value,) * n
+
+
+def _ntuple(n: int) -> Callable[[Any], tuple[int, ...]]:
+    return partial(ntuple, n=n)
+
+
+# PyTorch's names of these, which layers of other programs import.
+_single, _pair, _triple, _quadruple = map(_ntuple, (1, 2, 3, 4))
 
 
 def both_sides(padding: Iterable[int]) -> list[int]:

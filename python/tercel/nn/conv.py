@@ -200,7 +200,7 @@ class Conv3d(_Conv):
         )
 
 
-class _ConvTranspose(_ConvNd):
+class _ConvTransposeNd(_ConvNd):
     _transposed = True
 
     def __init__(
@@ -264,7 +264,7 @@ class _ConvTranspose(_ConvNd):
         return tuple(result)
 
 
-class ConvTranspose1d(_ConvTranspose):
+class ConvTranspose1d(_ConvTransposeNd):
     """Gradient of :class:`Conv1d` by its input, as a layer: ``(N, C_in, L) -> (N, C_out, L')``.
 
     ``weight`` is [C_in, C_out/groups, k];
@@ -287,7 +287,7 @@ class ConvTranspose1d(_ConvTranspose):
         )
 
 
-class ConvTranspose2d(_ConvTranspose):
+class ConvTranspose2d(_ConvTransposeNd):
     """``(N, C_in, H, W) -> (N, C_out, H', W')``; sizes as in :class:`ConvTranspose1d`, per dimension."""
 
     _dims = 2
@@ -306,7 +306,7 @@ class ConvTranspose2d(_ConvTranspose):
         )
 
 
-class ConvTranspose3d(_ConvTranspose):
+class ConvTranspose3d(_ConvTransposeNd):
     """``(N, C_in, D, H, W) -> (N, C_out, D', H', W')``; sizes as in :class:`ConvTranspose1d`, per dimension."""
 
     _dims = 3

@@ -81,6 +81,9 @@ class Module(ModuleHooks, ModuleState, ModuleConversions, ModuleBase):
             f'Module [{type(self).__name__}] is missing the required "forward" function'
         )
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: there is no compiler."""
+
     # ---- members -------------------------------------------------------------------------------
 
     def _registry(self, name: str) -> Registry:

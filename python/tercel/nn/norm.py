@@ -12,7 +12,7 @@ from .module import Module
 from .parameter import Parameter
 
 
-class _RunningNorm(Module):
+class _NormBase(Module):
     """Affine parameters and running statistics shared by batch and instance norm."""
 
     _version = 2
@@ -90,7 +90,7 @@ class _RunningNorm(Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, *args)
 
 
-class _BatchNorm(_RunningNorm):
+class _BatchNorm(_NormBase):
     def forward(self, input: Tensor) -> Tensor:
         if input.dim() not in self._ranks:
             self._check_rank(input)
@@ -134,7 +134,7 @@ class BatchNorm3d(_BatchNorm):
     _ranks = (5,)
 
 
-class _InstanceNorm(_RunningNorm):
+class _InstanceNorm(_NormBase):
     def __init__(
         self,
         num_features: int,

@@ -1,4 +1,4 @@
-"""CUDA devices, streams, events, graphs and memory.
+"""CUDA devices, streams, events and memory; graphs (graphs.py), random states (random.py), PyTorch's cuda.amp (amp.py).
 
 Importing this module touches no driver. The device library (libtercel_cuda.so beside the extension module, or the
 file named by TERCEL_CUDA_LIBRARY) is loaded by the first call that needs it; without a driver `is_available()` is
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from . import _core
+from .. import _core
 
 __all__ = [
     "CUDAGraph",
     "Event",
     "Stream",
+    "amp",
     "current_device",
     "current_stream",
     "default_stream",
@@ -24,9 +25,15 @@ __all__ = [
     "get_device_capability",
     "get_device_name",
     "get_device_properties",
+    "get_rng_state",
+    "get_rng_state_all",
     "graph",
     "graph_pool_handle",
+    "init",
+    "initial_seed",
+    "ipc_collect",
     "is_available",
+    "is_bf16_supported",
     "is_current_stream_capturing",
     "is_initialized",
     "manual_seed",
@@ -38,7 +45,11 @@ __all__ = [
     "memory_reserved",
     "memory_stats",
     "reset_peak_memory_stats",
+    "seed",
+    "seed_all",
     "set_device",
+    "set_rng_state",
+    "set_rng_state_all",
     "stream",
     "synchronize",
     "unavailable_reason",
@@ -63,6 +74,20 @@ def device_count() -> int:
 def is_initialized() -> bool:
     """True if the device library has been loaded and found a device."""
     return _core._cuda_is_initialized()
+
+
+def init() -> None:
+    """Loads the device library now instead of at the first use. Raises RuntimeError without a device."""
+    _core._cuda_require("cuda.init")
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """True if there is a device: every one that is supported computes in bfloat16."""
+    return is_available()
+
+
+def ipc_collect() -> None:
+    """Does nothing: CUDA memory is not shared between processes."""
 
 
 def _index(device=None) -> int:
@@ -113,7 +138,7 @@ def get_device_capability(device=None) -> tuple[int, int]:
 
 def manual_seed(seed: int) -> None:
     """Seeds the generator: one serves all devices, because the numbers are the same everywhere."""
-    from .random import manual_seed as seed_all
+    from ..random import manual_seed as seed_all
 
     seed_all(seed)
 
@@ -306,104 +331,36 @@ class device:
         _core._cuda_set_device(self._before)
 
 
-# ---- graphs ------------------------------------------------------------------------------------------------
+_LAZY = {
+    **dict.fromkeys(
+        ("CUDAGraph", "graph", "graph_pool_handle", "is_current_stream_capturing"), "graphs"
+    ),
+    **dict.fromkeys(
+        (
+            "get_rng_state",
+            "get_rng_state_all",
+            "initial_seed",
+            "seed",
+            "seed_all",
+            "set_rng_state",
+            "set_rng_state_all",
+        ),
+        "random",
+    ),
+}
 
 
-def is_current_stream_capturing() -> bool:
-    """True inside `with tercel.cuda.graph(...)`, where work is recorded instead of run."""
-    return _core._cuda_is_initialized() and _core._cuda_is_capturing(_core._cuda_current_device())
+def __getattr__(name: str):
+    from importlib import import_module
+
+    if name in ("amp", "graphs", "random"):
+        return import_module(f"{__name__}.{name}")
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
 
 
-def graph_pool_handle() -> int:
-    """Memory that several graphs may share: pass it as pool= to each of them."""
-    return Stream().cuda_stream
-
-
-class CUDAGraph:
-    """Work recorded once and replayed as one launch, on the same memory.
-
-        g = tercel.cuda.CUDAGraph()
-        with tercel.cuda.graph(g):
-            y = model(x)               # recorded, not run
-        x.copy_(new); g.replay()       # y holds the new result
-
-    Everything recorded must run on the GPU alone: reading a value (item(), print, nonzero) or copying to or from the
-    host raises RuntimeError. Python code and host numbers (a learning rate, an optimizer's step count) are not part
-    of the graph. Random numbers are: each replay draws new ones, those that the same work run eagerly would have
-    drawn. Tensors made in the capture keep their memory as long as the graph; empty_cache() leaves it alone.
-    """
-
-    def __init__(self):
-        _core._cuda_require("cuda.CUDAGraph")
-        self._device = _core._cuda_current_device()
-        self._graph = _core._cuda_graph_create(self._device)
-        self._scope = None
-
-    def __del__(self):
-        if getattr(self, "_graph", 0):
-            _core._cuda_graph_destroy(self._graph)
-
-    def pool(self) -> int:
-        """The graph's memory, for pool= of other graphs: they must then replay in the order of their captures."""
-        return _core._cuda_graph_stream(self._graph)
-
-    def capture_begin(self, pool: int | None = None, capture_error_mode: str = "global") -> None:
-        """Starts recording what the calling thread queues on the graph's device. Raises RuntimeError if a capture is
-        under way. capture_error_mode is accepted as PyTorch's: what other threads do is never refused."""
-        if capture_error_mode not in ("global", "thread_local", "relaxed"):
-            raise ValueError(
-                "CUDAGraph.capture_begin: capture_error_mode must be 'global', 'thread_local' or 'relaxed', "
-                f"got {capture_error_mode!r}"
-            )
-        _core._cuda_graph_begin(self._graph, pool or 0)
-        self._scope = stream(Stream(self._device, _handle=self.pool()))
-        self._scope.__enter__()
-
-    def capture_end(self) -> None:
-        """Ends recording."""
-        scope, self._scope = self._scope, None
-        try:
-            _core._cuda_graph_end(self._graph)
-        finally:
-            if scope is not None:
-                scope.__exit__()
-
-    def replay(self) -> None:
-        """Runs the recorded work on the current stream. Raises RuntimeError if there is none."""
-        _core._cuda_graph_replay(self._graph)
-
-    def reset(self) -> None:
-        """Forgets the recorded work and lets go of its memory."""
-        _core._cuda_graph_reset(self._graph)
-
-
-class graph:
-    """`with tercel.cuda.graph(g):` records the work of the block into the CUDAGraph g.
-
-    pool: memory of another graph (CUDAGraph.pool() or graph_pool_handle()) to share. An exception in the block ends
-    the capture and leaves g empty. stream=: not provided, the graph has a stream of its own.
-    """
-
-    def __init__(
-        self,
-        cuda_graph: CUDAGraph,
-        pool: int | None = None,
-        stream: Stream | None = None,
-        capture_error_mode: str = "global",
-    ):
-        if stream is not None:
-            raise NotImplementedError("cuda.graph: stream= is not provided")
-        self._graph, self._pool, self._mode = cuda_graph, pool, capture_error_mode
-
-    def __enter__(self) -> None:
-        synchronize()
-        self._graph.capture_begin(self._pool, self._mode)
-
-    def __exit__(self, kind, *exc) -> None:
-        try:
-            self._graph.capture_end()
-        except RuntimeError:
-            if kind is None:  # otherwise the exception of the block says more
-                raise
-        if kind is not None:
-            self._graph.reset()
+def __dir__():
+    return sorted({*globals(), *__all__})
