@@ -30,7 +30,7 @@ def assert_close(ours, theirs, tol=2e-5):
 
 REPRS = """Linear(3, 4)|Linear(3, 4, bias=False)|Bilinear(2, 3, 4)|Identity()|Conv1d(4, 6, 3, padding=1)
 Conv2d(4, 6, 3, stride=2, groups=2, bias=False)|Conv2d(4, 6, 3, padding='same', padding_mode='reflect')
-Conv3d(2, 2, (1, 2, 3), dilation=2)|ConvTranspose2d(4, 6, 3, 2, 1, 1)|BatchNorm2d(3)|BatchNorm1d(3, affine=False)
+Conv2d(4, 6, 3, stride=[2], padding=(0,), dilation=[1])|Conv3d(2, 2, (1, 2, 3), dilation=2)|ConvTranspose2d(4, 6, 3, 2, 1, 1)|BatchNorm2d(3)|BatchNorm1d(3, affine=False)
 InstanceNorm2d(3, affine=True)|LayerNorm(4)|LayerNorm((2, 3), elementwise_affine=False)|RMSNorm(4)|GroupNorm(2, 4)
 LocalResponseNorm(2)|ReLU()|ReLU(True)|ReLU6()|RReLU()|Hardtanh()|Sigmoid()|Hardsigmoid()|Tanh()|SiLU(True)|Mish()
 Hardswish()|ELU(2., True)|CELU()|SELU()|GLU()|GELU('tanh')|Hardshrink()|Softshrink()|Tanhshrink()|LeakyReLU(.1, True)
@@ -232,6 +232,24 @@ def test_layer_settings_are_checked():
         nn.Unflatten("x", (1, 2))
     with pytest.raises(TypeError):
         nn.ReLU(1, 2, 3)
+
+
+def test_a_size_of_one_entry_is_every_dimensions():
+    x = tercel.randn(1, 2, 9, 9)
+    for kind in (nn.Conv2d, nn.ConvTranspose2d):
+        one = kind(2, 4, 3, stride=[2], padding=(1,), dilation=[1])
+        two = kind(2, 4, 3, stride=2, padding=1)
+        two.load_state_dict(one.state_dict())
+        assert tercel.equal(one(x), two(x))
+        assert "stride=(2,), padding=(1,)" in repr(one) and "dilation" not in repr(one)
+    assert one(x, output_size=(18, 17)).shape == (1, 4, 18, 17)
+    same = nn.Conv2d(2, 4, 3, padding="same", dilation=(2,), padding_mode="reflect")
+    assert same(x).shape == nn.Conv2d(2, 4, 3, padding=(1,), padding_mode="reflect")(x).shape
+    for bad in ({"stride": (1, 2, 3)}, {"padding": ()}, {"dilation": (1, 1, 1)}):
+        with pytest.raises(ValueError, match=f"Conv2d: {next(iter(bad))} must have 2 entries"):
+            nn.Conv2d(2, 4, 3, **bad)
+    with pytest.raises(ValueError, match="Conv2d: kernel_size must have 2 entries, got 1"):
+        nn.Conv2d(2, 4, [3])
 
 
 def test_conv_transpose_output_size():

@@ -12,6 +12,11 @@ def ntuple(value: Any, n: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, Iterable) else (value,) * n
 
 
+def each(sizes: tuple[int, ...], n: int) -> tuple[int, ...]:
+    """One size per dimension: a single one, such as stride=[2], is every dimension's."""
+    return sizes * n if len(sizes) == 1 else sizes
+
+
 def _ntuple(n: int) -> Callable[[Any], tuple[int, ...]]:
     return partial(ntuple, n=n)
 

@@ -8,7 +8,7 @@ from typing import Any
 from .._core import Tensor, empty
 from . import functional as F
 from . import init
-from ._sizes import check_positive, ntuple
+from ._sizes import check_positive, each, ntuple
 from .module import Module
 from .parameter import Parameter
 
@@ -61,14 +61,16 @@ class _ConvNd(Module):
             self.padding = padding
             pads = [(0, 0)] * n
             if padding == "same":
-                totals = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size)]
+                totals = [d * (k - 1) for d, k in zip(each(self.dilation, n), self.kernel_size)]
                 pads = [(t // 2, t - t // 2) for t in totals]
         else:
             self.padding = ntuple(padding, n)
-            pads = [(p, p) for p in self.padding]
-        for name in ("kernel_size", "stride", "dilation"):
+            pads = [(p, p) for p in each(self.padding, n)]
+        for name in ("kernel_size", "stride", "padding", "dilation", "output_padding"):
             sizes = getattr(self, name)
-            if len(sizes) != n:
+            if not isinstance(sizes, str) and len(sizes) not in (
+                (n,) if name == "kernel_size" else (1, n)
+            ):
                 raise ValueError(
                     f"{type(self).__name__}: {name} must have {n} entries, got {len(sizes)}"
                 )
@@ -102,11 +104,11 @@ class _ConvNd(Module):
 
     def extra_repr(self) -> str:
         s = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
-        if self.padding != (0,) * self._dims:
+        if self.padding != (0,) * len(self.padding):
             s += f", padding={self.padding}"
-        if self.dilation != (1,) * self._dims:
+        if self.dilation != (1,) * len(self.dilation):
             s += f", dilation={self.dilation}"
-        if self.output_padding != (0,) * self._dims:
+        if self.output_padding != (0,) * len(self.output_padding):
             s += f", output_padding={self.output_padding}"
         if self.groups != 1:
             s += f", groups={self.groups}"
@@ -247,18 +249,19 @@ class _ConvTransposeNd(_ConvNd):
                 f"elements (got {len(output_size)})"
             )
         result = []
+        stride, padding, dilation = (each(s, n) for s in (self.stride, self.padding, self.dilation))
         for i in range(n):
             smallest = (
-                (input.shape[i - n] - 1) * self.stride[i]
-                - 2 * self.padding[i]
-                + self.dilation[i] * (self.kernel_size[i] - 1)
+                (input.shape[i - n] - 1) * stride[i]
+                - 2 * padding[i]
+                + dilation[i] * (self.kernel_size[i] - 1)
                 + 1
             )
             extra = sizes[i] - smallest
-            if not 0 <= extra < self.stride[i]:
+            if not 0 <= extra < stride[i]:
                 raise ValueError(
                     f"requested an output size of {output_size}, but valid sizes of dimension {i} range from "
-                    f"{smallest} to {smallest + self.stride[i] - 1} (for an input of {list(input.shape[-n:])})"
+                    f"{smallest} to {smallest + stride[i] - 1} (for an input of {list(input.shape[-n:])})"
                 )
             result.append(extra)
         return tuple(result)
