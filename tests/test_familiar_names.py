@@ -52,7 +52,7 @@ PATHS = """
     cuda.amp:autocast cuda.amp:GradScaler cuda.amp:custom_fwd cuda.random:get_rng_state compiler:disable
     distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script nn.common_types:_size_2_t
     nn.parallel:DistributedDataParallel nn.parameter:UninitializedParameter nn.utils.rnn:pad_sequence types:Device
-    utils.dlpack:to_dlpack utils.model_zoo:load_url version:cuda
+    utils.dlpack:to_dlpack utils._pytree:tree_map utils.model_zoo:load_url version:cuda
 """.split()
 
 
@@ -256,6 +256,41 @@ def test_data_parallel_on_one_device():
     assert list(model.state_dict()) == ["module.weight", "module.bias"]
     with pytest.raises(NotImplementedError, match="DataParallel: expected one device, got 2"):
         nn.DataParallel(inner, device_ids=[0, 1])
+
+
+def test_trees():
+    from collections import OrderedDict, defaultdict, deque, namedtuple
+
+    from tercel.utils._pytree import (
+        tree_flatten,
+        tree_leaves,
+        tree_map,
+        tree_map_only,
+        tree_unflatten,
+    )
+
+    Pair = namedtuple("Pair", "a b")
+    tree = {
+        "x": [1, (2, None)],
+        "y": Pair(3, OrderedDict(z=4)),
+        "d": defaultdict(list, k=5),
+        "q": deque([6, []], maxlen=3),
+        "s": "text",
+    }
+    leaves, spec = tree_flatten(tree)
+    assert leaves == [1, 2, None, 3, 4, 5, 6, "text"] == tree_leaves(tree)
+    again = tree_unflatten(leaves, spec)
+    assert again == tree and spec.num_leaves == 8 and not spec.is_leaf()
+    assert isinstance(again["y"], Pair) and again["q"].maxlen == 3
+    assert again["d"].default_factory is list and isinstance(again["y"].b, OrderedDict)
+    assert tree_map(lambda a, b: a + b, [1, (2,)], [10, (20,)]) == [11, (22,)]
+    assert tree_map_only(int, str, [1, 2.0, {"a": 3}]) == ["1", 2.0, {"a": "3"}]
+    pairs = tree_leaves([(1, 2), (3, 4)], is_leaf=lambda t: isinstance(t, tuple))
+    assert pairs == [(1, 2), (3, 4)] and tree_leaves(7) == [7]
+    with pytest.raises(ValueError, match="expected 8 leaves, got 1"):
+        tree_unflatten([1], spec)
+    with pytest.raises(ValueError, match="trees of one form"):
+        tree_map(max, [1], (1,))
 
 
 def test_pad_sequence():

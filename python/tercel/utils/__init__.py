@@ -6,7 +6,7 @@ __all__ = ["checkpoint", "data", "hooks"]
 
 
 def __getattr__(name: str):
-    if name in ("dlpack", "model_zoo"):
+    if name in ("_pytree", "dlpack", "model_zoo"):
         from importlib import import_module
 
         return import_module(f"{__name__}.{name}")
