@@ -116,6 +116,45 @@ def test_inference_tensors_stay_out_of_graphs():
         t.add_(1)
 
 
+def test_writes_through_data_are_no_errors_and_count_for_what_keeps_copies():
+    """As in PyTorch: programs write through x.data to get past the check of saved tensors."""
+    for write in (
+        lambda d: d.mul_(10.0),
+        lambda d: d.__setitem__(0, 20.0),
+        lambda d: d[1:].view(-1).detach().zero_(),
+        lambda d: d.add_(tercel.ones(3, requires_grad=True)),
+    ):
+        x = tercel.ones(3, requires_grad=True)
+        y = x * 2
+        z = y * y
+        version = y._version
+        write(y.data)
+        assert y._version == version
+        z.sum().backward()
+        assert tercel.equal(x.grad, 4 * y.detach())  # the values as they are now
+    # through detach() it is an error, and so is writing what was saved through .data itself
+    for spoil in (lambda y: y.detach().mul_(10.0), lambda y: y.mul_(10.0)):
+        y = tercel.ones(3, requires_grad=True) * 2
+        z = y * y
+        y.data.mul_(2.0)
+        spoil(y)
+        with pytest.raises(RuntimeError, match="overwritten in place by mul"):
+            z.sum().backward()
+    y = tercel.ones(3).data.requires_grad_()
+    z = y * y
+    with tercel.no_grad():
+        y.mul_(2.0)
+    with pytest.raises(RuntimeError, match="overwritten in place by mul"):
+        z.sum().backward()
+    # weights kept in another form notice
+    linear = tercel.nn.Linear(64, 64, bias=False)
+    tercel.nn.utils.pack_linear_(model := tercel.nn.Sequential(linear))
+    x = tercel.ones(1, 64)
+    before = model(x)
+    model[0].weight.data.mul_(2.0)
+    assert tercel.equal(model(x), 2 * before)
+
+
 def test_overwritten_saved_tensor_names_both_ops():
     x = leaf([1.0, 2.0])
     y = x * 1

@@ -208,7 +208,7 @@ void Saved::save(const Tensor& t) {
   if (!t.defined()) return;
   TERCEL_CHECK(!t.impl()->inference, Runtime, "autograd: a tensor of shape ", t.shape(),
                " made in inference mode cannot be saved for backward; clone() it first");
-  version_ = t.version();
+  version_ = t.checked_version();
   Ref<Node> fn = t.grad_fn();
   if (!fn && t.requires_grad()) {
     data_ = t;
@@ -222,7 +222,7 @@ void Saved::save(const Tensor& t) {
 }
 
 void Saved::save_output(const Tensor& t, uint32_t index) {
-  version_ = t.version();
+  version_ = t.checked_version();
   data_ = make_alias(t);
   output_index_ = index;
   is_output_ = true;
@@ -248,10 +248,10 @@ Tensor Saved::get(Node& node) const {
   TERCEL_CHECK(!data_.is_same(released()), Runtime, node.name(),
                ": backward through a graph that was already freed; pass retain_graph=True to the "
                "first backward");
-  TERCEL_CHECK(data_.version() == version_, Runtime, node.name(), ": a tensor of shape ",
+  TERCEL_CHECK(data_.checked_version() == version_, Runtime, node.name(), ": a tensor of shape ",
                data_.shape(), " saved for backward was overwritten in place by ",
-               data_.storage()->last_writer(), " (version ", data_.version(), ", saved at version ",
-               version_, ")",
+               data_.storage()->last_writer(), " (version ", data_.checked_version(),
+               ", saved at version ", version_, ")",
                node.where ? "; the forward op ran at " + *node.where
                           : std::string("; enable anomaly detection to see the forward line"));
   if (!history_ && !is_output_) return data_;
@@ -291,14 +291,14 @@ void finish_inplace(const Tensor& t, const Ref<Node>& node, const char* op) {
   if (!node) {
     // Nothing changes in the graph; a view whose history is current stays current.
     const bool current = !stale_view(impl);
-    impl->storage->bump_version(op);
+    impl->storage->bump_version(op, !impl->unchecked);
     if (current && impl->base.defined()) impl->view_version = impl->storage->version();
     return;
   }
   node->outputs.clear();
   node->outputs.push_back({t.shape(), t.dtype()});
   if (!impl->base.defined()) {
-    impl->storage->bump_version(op);
+    impl->storage->bump_version(op, !impl->unchecked);
     AutogradMeta& meta = autograd_meta(t);
     meta.grad_fn = node;
     meta.output_index = 0;
@@ -316,7 +316,7 @@ void finish_inplace(const Tensor& t, const Ref<Node>& node, const char* op) {
   slices->strides = t.strides();
   slices->offset = t.offset() - base.offset();
   slices->outputs.push_back({base.shape(), base.dtype()});
-  impl->storage->bump_version(op);
+  impl->storage->bump_version(op, !impl->unchecked);
   AutogradMeta& base_meta = autograd_meta(base);
   base_meta.grad_fn = slices;
   base_meta.output_index = 0;

@@ -36,10 +36,16 @@ class Storage final : public RefCounted {
   Deleter deleter() const { return deleter_; }
   void* context() const { return context_; }
 
+  // Counts all writes: what keeps a copy in another form compares it.
   uint32_t version() const { return version_.load(std::memory_order_relaxed); }
+  // Counts the writes that spoil a saved tensor: all but those through `x.data`.
+  uint32_t checked_version() const {
+    return version() - unchecked_.load(std::memory_order_relaxed);
+  }
   // `op` must be a string literal; it is quoted when a saved tensor turns out to be overwritten.
-  void bump_version(const char* op) {
+  void bump_version(const char* op, bool checked = true) {
     version_.fetch_add(1, std::memory_order_relaxed);
+    if (!checked) unchecked_.fetch_add(1, std::memory_order_relaxed);
     last_writer_ = op;
   }
   const char* last_writer() const { return last_writer_; }
@@ -50,6 +56,7 @@ class Storage final : public RefCounted {
   Deleter deleter_;  // nullptr: block of the caching allocator
   void* context_;
   std::atomic<uint32_t> version_{0};
+  std::atomic<uint32_t> unchecked_{0};
   Device device_;
   bool readonly_;
   const char* last_writer_ = "";

@@ -173,6 +173,7 @@ Tensor make_alias(const Tensor& t) {
   Tensor alias(
       make_ref<TensorImpl>(impl->storage, impl->offset, impl->shape, impl->strides, impl->dtype));
   alias.impl()->inference = impl->inference;
+  alias.impl()->unchecked = impl->unchecked;
   alias.impl()->wrapped_number = impl->wrapped_number;
   return alias;
 }
@@ -181,6 +182,7 @@ Tensor make_view(const Tensor& t, const Shape& shape, const Strides& strides, in
   TensorImpl* impl = t.impl();
   Tensor view(make_ref<TensorImpl>(impl->storage, offset, shape, strides, impl->dtype));
   view.impl()->inference = impl->inference;
+  view.impl()->unchecked = impl->unchecked;
   if (grad_enabled()) {
     view.impl()->base = impl->base.defined() ? impl->base : t;
     view.impl()->view_version = impl->storage->version();

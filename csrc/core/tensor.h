@@ -42,6 +42,7 @@ class Tensor {
   inline Device device() const;
   inline const Ref<Storage>& storage() const;
   inline uint32_t version() const;
+  inline uint32_t checked_version() const;  // what saved tensors compare
   inline bool is_contiguous() const;
   inline bool is_view() const;
   inline Tensor base() const;  // undefined when not a view
@@ -93,6 +94,7 @@ class TensorImpl final : public RefCounted {
   bool wrapped_number =
       false;                  // 0-d tensor made from a Python number: lowest priority in promotion
   bool inference = false;     // created under inference_mode: no version checks, no history
+  bool unchecked = false;     // x.data: saved tensors do not notice what is written through it
   Tensor base;                // the tensor this one views (never itself a view)
   uint32_t view_version = 0;  // storage version when the history of this view was recorded
   std::unique_ptr<AutogradMeta> autograd;
@@ -117,6 +119,9 @@ inline int64_t Tensor::itemsize() const { return dtype_size(impl_->dtype); }
 inline Device Tensor::device() const { return impl_->storage->device(); }
 inline const Ref<Storage>& Tensor::storage() const { return impl_->storage; }
 inline uint32_t Tensor::version() const { return impl_->storage->version(); }
+inline uint32_t Tensor::checked_version() const {
+  return impl_->unchecked ? version() : impl_->storage->checked_version();
+}
 inline bool Tensor::is_contiguous() const { return impl_->contiguous; }
 inline bool Tensor::is_view() const { return impl_->base.defined(); }
 inline Tensor Tensor::base() const { return impl_->base; }

@@ -119,10 +119,14 @@ TERCEL_GETTER(get_ndim, PyLong_FromLong(t.dim()))
 TERCEL_GETTER(get_requires_grad, PyBool_FromLong(t.requires_grad()))
 TERCEL_GETTER(get_is_leaf, PyBool_FromLong(t.is_leaf()))
 TERCEL_GETTER(get_grad, wrap_tensor(t.grad()))
-TERCEL_GETTER(get_data, wrap_tensor(t.detach()))
+TERCEL_GETTER(get_data, wrap_tensor([&] {
+                Tensor data = t.detach();
+                data.impl()->unchecked = true;
+                return data;
+              }()))
 TERCEL_GETTER(get_T, wrap_tensor(reverse_dims(t)))
 TERCEL_GETTER(get_mT, wrap_tensor(mT(t)))
-TERCEL_GETTER(get_version, PyLong_FromUnsignedLong(t.version()))
+TERCEL_GETTER(get_version, PyLong_FromUnsignedLong(t.checked_version()))
 TERCEL_GETTER(get_itemsize, PyLong_FromLongLong(t.itemsize()))
 TERCEL_GETTER(get_nbytes, PyLong_FromLongLong(t.numel() * t.itemsize()))
 TERCEL_GETTER(get_base, wrap_tensor(t.base()))
@@ -132,7 +136,13 @@ TERCEL_GETTER(get_output_nr,
               PyLong_FromUnsignedLong(t.impl()->autograd ? t.impl()->autograd->output_index : 0))
 TERCEL_GETTER(get_is_cuda, PyBool_FromLong(t.device().is_cuda()))
 TERCEL_GETTER(get_is_cpu, PyBool_FromLong(t.device().is_cpu()))
-TERCEL_GETTER(get_layout, (static_cast<void>(t), PyUnicode_InternFromString("strided")))
+PyObject* get_layout(PyObject*, void*) {
+  return object_or_null([]() -> PyObject* {
+    return pybind11::object(pybind11::module_::import("tercel._formats").attr("strided"))
+        .release()
+        .ptr();
+  });
+}
 TERCEL_GETTER(get_real, wrap_tensor(t))
 PyObject* get_false(PyObject*, void*) { Py_RETURN_FALSE; }
 
