@@ -110,7 +110,8 @@ def test_formats():
         assert isinstance(value, tercel.memory_format) and repr(value) == f"tercel.{name}"
         y = x.to(memory_format=value)
         assert tercel.equal(y.contiguous(memory_format=value), x)
-    assert isinstance(tercel.strided, tercel.layout) and x.layout == tercel.strided
+    assert isinstance(tercel.strided, tercel.layout) and x.layout is tercel.strided
+    assert str(tercel.strided) == "tercel.strided"
     assert tercel.zeros(2, layout=tercel.strided).shape == (2,)
 
 
@@ -256,6 +257,25 @@ def test_data_parallel_on_one_device():
     assert list(model.state_dict()) == ["module.weight", "module.bias"]
     with pytest.raises(NotImplementedError, match="DataParallel: expected one device, got 2"):
         nn.DataParallel(inner, device_ids=[0, 1])
+
+
+def test_results_with_names_print_like_pytorchs():
+    import copy
+
+    found = tercel.tensor([[1.0, 3.0], [2.0, 0.0]]).max(1)
+    text = "tercel.return_types.max(\nvalues=tensor([3., 2.]),\nindices=tensor([1, 0]))"
+    assert repr(found) == str(found) == text
+    values, indices = copy.deepcopy(found)
+    assert tercel.equal(values, found.values) and tercel.equal(indices, found[1])
+    assert "return_types.linalg_qr(\nQ=" in repr(tercel.linalg.qr(tercel.eye(2)))
+    assert repr(tercel.tensor([1.0]).aminmax()).startswith("tercel.return_types.aminmax(\nmin=")
+    keys = nn.Linear(1, 1).load_state_dict({}, strict=False)
+    assert repr(keys) == "_IncompatibleKeys(missing_keys=['weight', 'bias'], unexpected_keys=[])"
+
+
+def test_manual_seed_returns_the_generator():
+    g = tercel.Generator()
+    assert g.manual_seed(3) is g and tercel.manual_seed(0) is tercel.default_generator
 
 
 def test_trees():

@@ -12,6 +12,7 @@
 #include "python/bind.h"
 #include "python/default_device.h"
 #include "python/errors.h"
+#include "python/out.h"
 
 namespace tercel {
 namespace {
@@ -132,19 +133,21 @@ void bind_core(Binder& b) {
       "make tensors when\nno device= is given, in this thread; None: cpu. "
       "`with tercel.device(...)` does so for a block.");
 
+  b.module().def("_result_tuple", &result_tuple, py::arg("name"), py::arg("fields"));
+
   py::class_<GeneratorHandle>(b.module(), "Generator",
                               "Philox4x32-10 random number generator: Generator(device='cpu').")
       .def(py::init([](const py::object&) { return GeneratorHandle{make_ref<Generator>()}; }),
            py::arg("device") = "cpu")
       .def(
           "manual_seed",
-          [](GeneratorHandle& h, const py::int_& seed) {
+          [](GeneratorHandle& h, const py::int_& seed) -> GeneratorHandle& {
             // Negative seeds wrap, as in PyTorch.
             h.generator->manual_seed(
                 py::cast<uint64_t>(py::int_(seed & py::int_(0xffffffffffffffffull))));
             return h;
           },
-          py::arg("seed"), "Restarts the sequence from a seed.")
+          py::arg("seed"), py::return_value_policy::reference, "Restarts the sequence from a seed.")
       .def(
           "initial_seed", [](const GeneratorHandle& h) { return h.generator->initial_seed(); },
           "The seed in use.")

@@ -7,12 +7,9 @@
 
 namespace tercel {
 
-// The type of a named tuple with two fields, as PyTorch's return types.
-inline py::object pair_type(const char* name, const char* fields = "values indices") {
-  py::object type = py::module_::import("collections").attr("namedtuple")(name, fields);
-  type.attr("__module__") = "tercel.return_types";
-  return type;
-}
+// A type of named tuples that print as PyTorch's return types. `fields`: names with spaces between.
+py::object result_tuple(const char* name, const char* fields);
+inline py::object pair_type(const char* name) { return result_tuple(name, "values indices"); }
 
 namespace out_detail {
 

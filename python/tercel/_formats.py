@@ -6,7 +6,9 @@ from __future__ import annotations
 
 class _Name(str):
     def __repr__(self) -> str:
-        return f"tercel.{self}"
+        return "tercel." + super().__str__()
+
+    __str__ = __repr__
 
 
 class memory_format(_Name):

@@ -105,7 +105,7 @@ void bind_search(Binder& b) {
 bins: number of equal bins over range (low, high) (default: of the values), or a tensor of edges.
 weight: tensor of input's shape, summed instead of counting. density: the bins integrate to 1.
 Values outside, and NaN, do not count. Results have input's dtype (float).)";
-  const py::object histogram_type = pair_type("histogram", "hist bin_edges");
+  const py::object histogram_type = result_tuple("histogram", "hist bin_edges");
   both_out(
       b, "histogram", histogram_type,
       [](const Tensor& x, int64_t bins, std::optional<std::pair<double, double>> range,

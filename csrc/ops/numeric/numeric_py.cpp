@@ -59,7 +59,7 @@ points, one number or one per dim, or a sequence of 1-d tensors of coordinates, 
 Raises ShapeError for fewer than edge_order + 1 points.
 
 >>> tercel.gradient(tercel.tensor([1., 2., 4., 8.]))       # (tensor([1.0, 1.5, 3.0, 4.0]),))");
-  const py::object pair = pair_type("frexp", "mantissa exponent");
+  const py::object pair = result_tuple("frexp", "mantissa exponent");
   b.both(
       "frexp",
       [pair](const Tensor& x, const OptionalOutPair& out) -> py::object {

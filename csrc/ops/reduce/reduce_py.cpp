@@ -140,8 +140,8 @@ The gradient is right with zeros in the input.)";
 The gradient is shared evenly among equal maxima. Raises IndexError for zero elements.)");
   bind_dims<amin>(b, "amin", R"(Smallest element over dims (all by default); NaN if there is one.
 The gradient is shared evenly among equal minima. Raises IndexError for zero elements.)");
-  both_out(b, "aminmax", pair_type("aminmax", "min max"), &aminmax, py::arg("input"), py::kw_only(),
-           py::arg("dim") = py::none(), py::arg("keepdim") = false,
+  both_out(b, "aminmax", result_tuple("aminmax", "min max"), &aminmax, py::arg("input"),
+           py::kw_only(), py::arg("dim") = py::none(), py::arg("keepdim") = false,
            "(amin, amax) over one dim or all.");
   bind_extreme<amax, max, maximum>(b, "max", R"(max(input): the largest element, as amax.
 max(input, dim, keepdim=False): (values, indices) along dim; the first index of equal ones.

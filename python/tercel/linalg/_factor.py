@@ -8,8 +8,6 @@ again.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from .. import _core
@@ -27,9 +25,9 @@ from ._checks import (
     several,
 )
 
-QR = namedtuple("qr", ["Q", "R"])
-Eigh = namedtuple("eigh", ["eigenvalues", "eigenvectors"])
-SVD = namedtuple("svd", ["U", "S", "Vh"])
+QR = _core._result_tuple("linalg_qr", "Q R")
+Eigh = _core._result_tuple("linalg_eigh", "eigenvalues eigenvectors")
+SVD = _core._result_tuple("linalg_svd", "U S Vh")
 
 
 class Triangular(Function):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
+from .. import _core
 from ._checks import check, check_flag
 from ._factor import cholesky as _cholesky
 from ._factor import qr as _qr
@@ -31,7 +30,7 @@ from ._solve import (
 __all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "matrix_exp", "pinverse",
            "qr", "slogdet", "svd"]  # fmt: skip
 
-SVDPlain = namedtuple("svd", ["U", "S", "V"])
+SVDPlain = _core._result_tuple("svd", "U S V")
 
 
 def cholesky(input, upper=False, *, out=None):

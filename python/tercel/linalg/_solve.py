@@ -6,8 +6,6 @@ Mathias 1996 ("A chain rule for matrix functions") for the exponential. Written 
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 import numpy as np
 
 from .. import _core
@@ -26,8 +24,8 @@ from ._checks import (
 )
 from ._factor import SingularValues, SymmetricEigen, Triangular
 
-Slogdet = namedtuple("slogdet", ["sign", "logabsdet"])
-Lstsq = namedtuple("lstsq", ["solution", "residuals", "rank", "singular_values"])
+Slogdet = _core._result_tuple("linalg_slogdet", "sign logabsdet")
+Lstsq = _core._result_tuple("linalg_lstsq", "solution residuals rank singular_values")
 
 
 class Inverse(Function):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _EXTRA_STATE = "_extra_state"
 
 
-class IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
+class _IncompatibleKeys(namedtuple("_IncompatibleKeys", ["missing_keys", "unexpected_keys"])):
     """What load_state_dict returns: the keys that were missing and those that had no place."""
 
     __slots__ = ()
@@ -167,7 +167,7 @@ class ModuleState:
 
     def load_state_dict(
         self: Module, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
+    ) -> _IncompatibleKeys:
         """Copies ``state_dict`` into this module's parameters and buffers.
 
         With ``strict`` (default) the keys must match exactly. ``assign=True`` takes the given tensors over
@@ -197,7 +197,7 @@ class ModuleState:
                         {k: v for k, v in local.items() if k.startswith(child_prefix)},
                         child_prefix,
                     )
-            incompatible = IncompatibleKeys(missing, unexpected)
+            incompatible = _IncompatibleKeys(missing, unexpected)
             for hook in module._load_state_dict_post_hooks.values():
                 if hook(module, incompatible) is not None:
                     raise RuntimeError(
@@ -218,4 +218,4 @@ class ModuleState:
             raise RuntimeError(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{detail}"
             )
-        return IncompatibleKeys(missing, unexpected)
+        return _IncompatibleKeys(missing, unexpected)
