@@ -26,6 +26,9 @@ if not Path("/dev/nvidiactl").exists() and emulated_library():
 
 import tercel
 
+cuda_only = pytest.mark.skipif(
+    not tercel.cuda.is_available(), reason=f"no CUDA: {tercel.cuda.unavailable_reason()}"
+)
 LEVELS = ("generic", "avx2", "avx512")
 
 

@@ -10,15 +10,14 @@ import pytest
 
 import op_runner
 import tercel
+from conftest import cuda_only
 from op_cases import Sampler, load_all
 from op_runner import call, contiguous, prepare, seed_of, tensors
 from tercel import nn
 from tercel.nn import functional as F
 from tercel.testing import to_float64
 
-pytestmark = pytest.mark.skipif(
-    not tercel.cuda.is_available(), reason=f"no CUDA: {tercel.cuda.unavailable_reason()}"
-)
+pytestmark = cuda_only
 cuda = tercel.cuda
 
 

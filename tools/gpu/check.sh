@@ -72,6 +72,7 @@ nvcc_flags="-std=c++20 -O3 --expt-relaxed-constexpr -gencode arch=compute_$featu
 generator=$(has ninja && echo "-G Ninja")
 prefix=$results/$(date +%F)-$gpu
 pytest="$python -m pytest -q -p no:cacheprovider"
+small="tests/test_cuda.py tests/test_cuda_models.py tests/test_cuda_ops.py"
 # A test of every kind of kernel, small: what the sanitizers run.
 kinds="op_case or trains or index_error or transfers or streams"
 
@@ -98,7 +99,7 @@ for name in "${stages[@]}"; do
       fi
       ;;
     smoke) # minutes of trouble show here in seconds
-      stage smoke 180 "$pytest -x tests/test_cuda.py && $python tools/gpu/bench.py --check --small"
+      stage smoke 180 "$pytest -x $small && $python tools/gpu/bench.py --check --small"
       ;;
     bench)
       if [ "$emulated" = 1 ]; then
@@ -113,7 +114,7 @@ for name in "${stages[@]}"; do
     sanitize)
       if has compute-sanitizer; then
         for tool in memcheck racecheck synccheck initcheck; do
-          stage "$tool" 150 "compute-sanitizer --tool $tool --error-exitcode 3 $pytest -x tests/test_cuda.py -k '$kinds'"
+          stage "$tool" 150 "compute-sanitizer --tool $tool --error-exitcode 3 $pytest -x $small -k '$kinds'"
         done
       else
         skip sanitize "compute-sanitizer is not installed"

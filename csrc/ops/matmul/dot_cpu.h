@@ -37,7 +37,7 @@ TERCEL_INLINE T dot_block(const S* a, int64_t a_stride, const S* b, int64_t b_st
   for (int i = 0; i < kVectors; ++i) acc[i].store(lane + i * V::size);
   for (; k < n; ++k) {
     T& sum = lane[k % kLanes];
-    sum = skinny_fma<T>(static_cast<T>(a[k * a_stride]), static_cast<T>(b[k * b_stride]), sum);
+    sum = scalar_fma<T>(static_cast<T>(a[k * a_stride]), static_cast<T>(b[k * b_stride]), sum);
   }
   for (int half = kLanes / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) lane[i] += lane[i + half];
