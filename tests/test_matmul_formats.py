@@ -156,6 +156,20 @@ def test_bits_do_not_depend_on_threads_batch_or_level():
         tercel.set_isa("auto")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16", "float8_e4m3fn"])
+def test_few_rows_have_the_bits_of_many(dtype):
+    """1 to 17 rows take different paths (streamed, one or several passes, packed); the weight in both layouts."""
+    rng = np.random.default_rng(4)
+    for columns, k in ((203, 1100), (96, 1024)):
+        x, _ = matrix(rng, 40, k, dtype)
+        w, _ = matrix(rng, columns, k, dtype)
+        for weight in (w, w.t().contiguous().t()):
+            many = tercel.linear(x, weight).double().numpy()
+            for rows in range(1, 18):
+                few = tercel.linear(x[3 : 3 + rows], weight).double().numpy()
+                assert np.array_equal(few, many[3 : 3 + rows]), (columns, rows)
+
+
 # ---- scaled_matmul ---------------------------------------------------------------------------------
 
 

@@ -34,7 +34,7 @@ gemm("1024^3 nt", 1024, 1024, 1024, tb=True)
 gemm("1024^3 tt", 1024, 1024, 1024, ta=True, tb=True)
 gemm("1000x333x777", 1000, 333, 777)
 gemm("512^3", 512, 512, 512, dtype="float64")
-for rows in (1, 4, 16):
+for rows in (1, 4, 8, 16):
     gemm(f"{rows}x4096x4096", rows, 4096, 4096, quick=rows == 1)
     gemm(f"{rows}x4096x4096 nt", rows, 4096, 4096, tb=True)
 for b, m, n, k in ((96, 128, 128, 64), (4096, 8, 8, 8)):
@@ -106,7 +106,7 @@ for dtype in ("bfloat16", "float16"):
     gemm("512^3", 512, 512, 512, dtype=dtype)
     gemm("1024^3", 1024, 1024, 1024, dtype=dtype, quick=dtype == "bfloat16")
     gemm("2048^3", 2048, 2048, 2048, dtype=dtype)
-    for rows in (1, 4, 16):
+    for rows in (1, 4, 8, 16):
         gemm(f"{rows}x4096x4096 nt", rows, 4096, 4096, tb=True, dtype=dtype)
 
 

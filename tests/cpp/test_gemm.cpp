@@ -241,6 +241,11 @@ TEST(gemm_paths_keep_the_definition) {
         }
       }
     }
+    for (int64_t M = 1; M <= 17; ++M) {  // few rows: every number of passes
+      check_product<float>(M, 203, 600, 0, 0, 0, fused);
+      check_product<float>(M, 203, 600, 1, 1, 2, fused);
+      check_product<double>(M, 203, 600, 0, M % 3, 0, fused);
+    }
     check_product<float>(2, 600, 700, 0, 0, 0, fused);
     check_product<float>(1, 600, 700, 0, 1, 0, fused);
     check_product<float>(600, 3, 700, 0, 1, 0, fused);

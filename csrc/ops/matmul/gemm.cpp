@@ -4,6 +4,7 @@
 #include "ops/matmul/gemm.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/parallel.h"
 #include "ops/matmul/gemm_kernels.h"
@@ -93,12 +94,19 @@ void gemm_skinny(const GemmArgs& g) {
   const int64_t es = acc_bytes(g);
   const bool in_out = sums_in_out(g);
   const bool streamed = g.b.k_stride != 1;
-  const bool convert = !in_place(g.a) || (streamed && g.a.k_stride != 1);
+  // Several rows are copied: pages apart they would share a set of L1, which has room for a few
+  // lines only (eight rows of 4096: 3.3 ms, one line more apart 2.8, seventeen 2.4), and a pass
+  // takes up to kSkinnyStep of them, real or zero.
+  const bool convert = !in_place(g.a) || (streamed && g.a.k_stride != 1) || g.M > 2;
+  const int64_t x_stride = g.K + 17 * 64 / es, x_rows = ceil_div(g.M, kSkinnyStep) * kSkinnyStep;
   const int64_t sums_bytes = in_out ? 0 : ceil_div(g.M * g.N * es, 64) * 64;
-  const Workspace work(sums_bytes + (convert ? g.M * g.K * es : 0));
+  const Workspace work(sums_bytes + (convert ? x_rows * x_stride * es : 0));
   char* sums = in_out ? static_cast<char*>(g.out) : work.data();
   char* const x_work = work.data() + sums_bytes;
-  if (convert) pack_operand(g.a, 0, g.M, 0, g.K, 1, x_work);
+  if (convert) {
+    pack_operand(g.a, 0, g.M, 0, g.K, 1, x_work, x_stride);
+    std::memset(x_work + g.M * x_stride * es, 0, (x_rows - g.M) * x_stride * es);
+  }
   const int64_t ld = in_out ? g.out_row_stride : g.N;
   // Whole 64-byte lines of the output per thread, and enough work to pay for waking one.
   const int64_t per_column = g.M * g.K + 1;
@@ -111,7 +119,7 @@ void gemm_skinny(const GemmArgs& g) {
     s.N = n1 - n0;
     s.K = g.K;
     s.x = convert ? x_work : g.a.data;
-    s.x_rs = convert ? g.K : g.a.row_stride;
+    s.x_rs = convert ? x_stride : g.a.row_stride;
     s.x_ks = convert ? 1 : g.a.k_stride;
     s.w = static_cast<const char*>(g.b.data) + n0 * g.b.row_stride * dtype_size(g.b.dtype);
     s.w_dtype = g.b.dtype;
@@ -187,6 +195,7 @@ void gemm_elements(const GemmArgs& g) {
 
 // Words gain nothing where their panels cost more than the product, or b is read once.
 bool words_gain(const GemmArgs& g) {
+  if (!g.b.packed && g.b.k_stride != 1 && use_skinny(g)) return false;
   return g.b.packed || (g.M >= kWordRows && g.N >= kWordRows && g.M * g.N * g.K >= kWordWork);
 }
 

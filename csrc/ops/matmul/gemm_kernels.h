@@ -108,7 +108,8 @@ struct IntGemmArgs {
 // w_ns == 1, M <= kSkinnyStreamedRows (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
-  const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks
+  const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks; with
+                       // more than two rows, zeros up to a multiple of kSkinnyStep rows
   int64_t x_rs, x_ks;  // w_ns == 1: x_ks is 1
   const void* w;
   DType w_dtype;
@@ -121,7 +122,7 @@ struct SkinnyArgs {
 // AVX-512 keeps the sums of eight rows in registers, the other levels those of four: more passes
 // over squares of w in the caches cost more than packing.
 inline int64_t skinny_rows() { return isa_level() == IsaLevel::avx512 ? 16 : 8; }
-inline constexpr int64_t kSkinnyStreamedRows = 16;
+inline constexpr int64_t kSkinnyStreamedRows = 16, kSkinnyStep = 8;
 
 // out = sum_k a[k] b[k] in the dtype of the operands (floats). Blocks of kDotBlock elements are
 // summed in 64 lanes of fma chains and a tree; block sums are added pairwise. No threads: it runs

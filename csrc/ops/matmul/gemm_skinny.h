@@ -182,7 +182,11 @@ struct SkinnySquare {
     T* out = static_cast<T*>(g.acc) + m0 * g.ld + n0;
 #pragma GCC unroll 16
     for (int m = 0; m < ROWS; ++m) {
-      lanes == L ? store(out + m * g.ld, total[m]) : store(out + m * g.ld, total[m], lanes);
+      const int n = m0 + m < g.M ? lanes : 0;  // the rest are zeros of x
+      if (n == L)
+        store(out + m * g.ld, total[m]);
+      else if (n > 0)
+        store(out + m * g.ld, total[m], n);
     }
   }
 };
@@ -229,17 +233,13 @@ int64_t skinny_group(const SkinnyArgs& g, int64_t n) {
     }
   }
   const int64_t at = n + L <= g.N ? n : g.N < L ? 0 : g.N - L;
-  int64_t m = 0;
+  int64_t m = 0;                  // a row of zeros costs less than another pass
 #if defined(TERCEL_LEVEL_AVX512)  // elsewhere the sums would leave the registers
-  for (; m + 8 <= g.M; m += 8) skinny_square<S, 8>(g, m, at);
+  for (; m + 4 < g.M; m += 8) skinny_square<S, 8>(g, m, at);
 #endif
-  for (; m + 4 <= g.M; m += 4) skinny_square<S, 4>(g, m, at);
-  if (m > 0 && g.M - m == 3) {  // one row again costs less than another pass
-    skinny_square<S, 4>(g, g.M - 4, at);
-    return L;
-  }
-  for (; m + 2 <= g.M; m += 2) skinny_square<S, 2>(g, m, at);
-  if (m < g.M) skinny_square<S, 1>(g, m, at);
+  for (; m + 2 < g.M; m += 4) skinny_square<S, 4>(g, m, at);
+  if (g.M - m == 2) skinny_square<S, 2>(g, m, at);
+  if (g.M - m == 1) skinny_square<S, 1>(g, m, at);
   return L;
 }
 
