@@ -64,6 +64,7 @@ def test_parameter_list_and_dict():
     pl[0] = nn.Parameter(tercel.ones(5))
     assert pl[0].shape == (5,) and [p.numel() for p in pl] == [5, 3, 1]
     pd = nn.ParameterDict({"w": tercel.zeros(2)})
+    assert "(w): Parameter containing: [tercel.FloatTensor of size 2]" in repr(pd)
     pd["v"] = tercel.ones(1)
     assert list(pd.keys()) == ["w", "v"] and len(list(pd.parameters())) == 2
     assert pd.pop("w").shape == (2,) and "w" not in pd

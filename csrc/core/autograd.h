@@ -91,6 +91,7 @@ class Node : public RefCounted {
   ~Node() override;
 
   virtual const char* name() const = 0;
+  virtual bool built_in() const { return true; }  // false: a Function written in Python
   // Gradients of the outputs in, gradients of the inputs (edges) out; an entry may stay undefined.
   virtual TensorList backward(const TensorList& grads) = 0;
   virtual void release_saved() {}

@@ -74,9 +74,15 @@ py::object removable(std::function<void()> remove) {
       .attr("RemovableHandle")(py::cpp_function(std::move(remove)));
 }
 
+// PyTorch numbers the overloads of its own nodes: MulBackward0.
+std::string shown_name(const Node& node) {
+  const std::string name = node.name();
+  return name.ends_with("Backward") && node.built_in() ? name + "0" : name;
+}
+
 void bind_nodes(Binder& b) {
   py::class_<NodeHandle>(b.module(), "Node", "A backward node of the autograd graph.")
-      .def("name", [](const NodeHandle& h) { return std::string(h.node->name()); })
+      .def("name", [](const NodeHandle& h) { return shown_name(*h.node); })
       .def_property_readonly("next_functions",
                              [](const NodeHandle& h) {
                                py::tuple out(h.node->edges.size());
@@ -127,7 +133,7 @@ void bind_nodes(Binder& b) {
                std::erase_if(node->hooks->pre, [id](const auto& e) { return e.first == id; });
              });
            })
-      .def("__repr__", [](const NodeHandle& h) { return "<" + std::string(h.node->name()) + ">"; })
+      .def("__repr__", [](const NodeHandle& h) { return "<" + shown_name(*h.node) + ">"; })
       .def("__eq__", [](const NodeHandle& a, const NodeHandle& o) { return a.node == o.node; })
       .def("__hash__",
            [](const NodeHandle& h) { return reinterpret_cast<uintptr_t>(h.node.get()) >> 4; });

@@ -31,6 +31,7 @@ struct PythonNode final : Node {
     cls = py::object();
   }
   const char* name() const override { return label.c_str(); }
+  bool built_in() const override { return false; }
   void release_saved() override {
     for (Saved& s : saved) s.reset();
   }

@@ -57,7 +57,23 @@ struct PointwiseLossNode final : Node {
   Saved x, t;
   PointwiseLoss kind;
   double param, divisor;
-  const char* name() const override { return "PointwiseLossBackward"; }
+  const char* name() const override {
+    switch (kind) {
+      case PointwiseLoss::mse:
+        return "MseLossBackward";
+      case PointwiseLoss::smooth_l1:
+        return "SmoothL1LossBackward";
+      case PointwiseLoss::huber:
+        return "HuberLossBackward";
+      case PointwiseLoss::bce:
+        return "BinaryCrossEntropyBackward";
+      case PointwiseLoss::bce_logits:
+        return "BinaryCrossEntropyWithLogitsBackward";
+      case PointwiseLoss::l1:
+        break;
+    }
+    return "L1LossBackward";
+  }
   TensorList backward(const TensorList& grads) override {
     const Tensor xs = x.get(*this), ts = t.get(*this);
     const Tensor& g = grads[0];

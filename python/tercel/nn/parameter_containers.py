@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from .._core import Tensor
+from .._legacy import typename
 from .containers import _list_index, _pairs
 from .module import Module
 from .parameter import Parameter
@@ -19,10 +20,10 @@ def _as_member(value: Any) -> Any:
     return value
 
 
-def _describe(value: Any, name: str) -> str:
+def _describe(value: Any, name: str, what: Callable[[Tensor], Any]) -> str:
     if isinstance(value, Tensor):
         kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-        return f"  ({name}): {kind} containing: [{value.dtype} of size {'x'.join(map(str, value.shape))}]"
+        return f"  ({name}): {kind} containing: [{what(value)} of size {'x'.join(map(str, value.shape))}]"
     return f"  ({name}): Object of type: {type(value).__name__}"
 
 
@@ -67,7 +68,9 @@ class ParameterList(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(_describe(value, str(i)) for i, value in enumerate(self))
+        return "\n".join(
+            _describe(value, str(i), lambda t: t.dtype) for i, value in enumerate(self)
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterList should not be called.")
@@ -167,7 +170,7 @@ class ParameterDict(Module):
         return self
 
     def extra_repr(self) -> str:
-        return "\n".join(_describe(value, key) for key, value in self.items())
+        return "\n".join(_describe(value, key, typename) for key, value in self.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

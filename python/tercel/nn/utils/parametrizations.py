@@ -32,9 +32,6 @@ class _WeightNorm(Module):
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         return _norm_except(weight, self.dim), weight
 
-    def extra_repr(self) -> str:
-        return f"dim={self.dim}"
-
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
     """``weight = g v / |v|``, norm over all dimensions but ``dim`` (Salimans and Kingma 2016).
