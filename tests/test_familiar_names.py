@@ -50,7 +50,7 @@ def test_every_layer_has_its_file(name):
 PATHS = """
     autograd.variable:Variable backends.cudnn:benchmark backends.cuda.matmul:allow_tf32 backends.mps:is_available
     cuda.amp:autocast cuda.amp:GradScaler cuda.amp:custom_fwd cuda.random:get_rng_state compiler:disable
-    distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script nn.common_types:_size_2_t
+    distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script storage:UntypedStorage nn.common_types:_size_2_t
     nn.parallel:DistributedDataParallel nn.parameter:UninitializedParameter nn.utils.rnn:pad_sequence types:Device
     utils.dlpack:to_dlpack utils._pytree:tree_map utils.model_zoo:load_url version:cuda
 """.split()
@@ -273,9 +273,69 @@ def test_results_with_names_print_like_pytorchs():
     assert repr(keys) == "_IncompatibleKeys(missing_keys=['weight', 'bias'], unexpected_keys=[])"
 
 
+def test_names_of_backward_nodes():
+    class Twice(tercel.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2
+
+    F = nn.functional
+    x = tercel.ones(2, requires_grad=True)
+    assert str(x * 2) == "tensor([2., 2.], grad_fn=<MulBackward0>)"
+    assert (x * 2).grad_fn.name() == "MulBackward0" and "<MulBackward0>" in repr((x * 2).grad_fn)
+    assert "grad_fn=<TwiceBackward>" in str(Twice.apply(x))
+    zero = tercel.zeros(2)
+    for loss, name in (
+        (F.mse_loss(x, zero), "MseLossBackward0"),
+        (F.smooth_l1_loss(x, zero), "SmoothL1LossBackward0"),
+        (F.huber_loss(x, zero), "HuberLossBackward0"),
+        (F.binary_cross_entropy(x, zero), "BinaryCrossEntropyBackward0"),
+        (F.binary_cross_entropy_with_logits(x, zero), "BinaryCrossEntropyWithLogitsBackward0"),
+    ):
+        assert f"grad_fn=<{name}>" in repr(loss)
+    norm = nn.utils.parametrizations.weight_norm(nn.Linear(1, 1))
+    assert "(0): _WeightNorm()" in repr(norm)
+
+
 def test_manual_seed_returns_the_generator():
     g = tercel.Generator()
     assert g.manual_seed(3) is g and tercel.manual_seed(0) is tercel.default_generator
+
+
+def test_storages():
+    import sys
+
+    x = tercel.arange(12, dtype=tercel.int32).reshape(3, 4)
+    raw, typed = x[1:].untyped_storage(), x[1:].storage()
+    assert raw.data_ptr() == x.data_ptr() == typed.data_ptr() == x[2].untyped_storage().data_ptr()
+    assert raw.nbytes() == raw.size() == len(raw) == typed.nbytes() >= 48
+    assert typed.size() == len(typed) == typed.nbytes() // 4 and typed.element_size() == 4
+    assert typed.dtype is tercel.int32 and raw.device == x.device and not raw.is_cuda
+    assert raw == x.untyped_storage() == typed.untyped() and len({raw, x.untyped_storage()}) == 1
+    assert raw != x.clone().untyped_storage() and sys.getsizeof(raw) >= 48
+    assert tercel.is_storage(raw) and isinstance(typed, tercel.TypedStorage)
+    assert isinstance(raw, tercel.UntypedStorage) and not tercel.is_storage(x)
+
+
+def test_foreach():
+    ts = [tercel.ones(2), tercel.full((3,), 2.0)]
+    assert tercel._foreach_mul_(ts, 3.0) is None and ts[1].tolist() == [6.0] * 3
+    tercel._foreach_lerp_(ts, [tercel.zeros(2), tercel.zeros(3)], 0.5)
+    assert ts[0].tolist() == [1.5, 1.5]
+    added = tercel._foreach_add(ts, [1.0, 2.0])
+    assert [t[0].item() for t in added] == [2.5, 5.0] and ts[0][0] == 1.5
+    tercel._foreach_add_(ts, ts, alpha=1)
+    assert [n.item() for n in tercel._foreach_norm([tercel.ones(4)])] == [2.0]
+    tercel._foreach_copy_(ts, [tercel.zeros(2), tercel.ones(3)])
+    assert ts[1].tolist() == [1.0] * 3
+    with pytest.raises(ValueError, match="_foreach_add: expected lists of one length, got 2 and 1"):
+        tercel._foreach_add(ts, [1.0])
+    with pytest.raises(AttributeError, match="_foreach_nonsense"):
+        tercel._foreach_nonsense(ts)
 
 
 def test_trees():

@@ -4,6 +4,9 @@
 namespace tercel {
 
 void bind_in_python(Binder& b) {
+  b.module().def("_storage_of", [](const Tensor& t) {
+    return std::pair{reinterpret_cast<uintptr_t>(t.storage()->data()), t.storage()->nbytes()};
+  });
   struct Methods {
     const char* module;
     std::initializer_list<const char*> names;
@@ -18,6 +21,7 @@ void bind_in_python(Binder& b) {
                    {"conj", "is_conj", "is_inference", "is_neg", "is_nonzero", "is_same_size",
                     "is_set_to", "isreal", "resolve_conj", "resolve_neg", "sum_to_size"}},
            Methods{"tercel.special", {"mvlgamma"}},
+           Methods{"tercel.storage", {"storage", "untyped_storage"}},
        }) {
     for (const char* name : m.names) {
       b.method(

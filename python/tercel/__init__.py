@@ -42,6 +42,7 @@ _SUBMODULES = (
     "random",
     "serialization",
     "special",
+    "storage",
     "testing",
     "types",
     "utils",
@@ -62,6 +63,9 @@ _LAZY = {
     "finfo": "_finfo",
     "iinfo": "_finfo",
     "show_config": "collect_env",
+    "TypedStorage": "storage",
+    "UntypedStorage": "storage",
+    "is_storage": "storage",
     "use_deterministic_algorithms": "_determinism",
     "are_deterministic_algorithms_enabled": "_determinism",
     "autocast": "amp",
@@ -132,7 +136,6 @@ _LAZY = {
             "is_nonzero",
             "is_same_size",
             "is_signed",
-            "is_storage",
             "isreal",
             "real",
             "resolve_conj",
@@ -154,6 +157,8 @@ def __getattr__(name: str):
         value = getattr(_import_module(f"{__name__}.{_LAZY[name]}"), name)
     elif name in _SUBMODULES:
         value = _import_module(f"{__name__}.{name}")
+    elif name.startswith("_foreach_"):
+        value = _import_module(f"{__name__}._foreach").function(name)
     elif name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name):
         value = getattr(Tensor, name)  # relu_(x) is x.relu_()
     else:

@@ -30,11 +30,6 @@ def is_inference(input) -> bool:
     return input._is_inference()
 
 
-def is_storage(obj) -> bool:
-    """False: storages are no objects here."""
-    return False
-
-
 def real(input) -> Tensor:
     """The tensor itself: complex dtypes are not provided."""
     return input
