@@ -50,9 +50,9 @@ def test_every_layer_has_its_file(name):
 PATHS = """
     autograd.variable:Variable backends.cudnn:benchmark backends.cuda.matmul:allow_tf32 backends.mps:is_available
     cuda.amp:autocast cuda.amp:GradScaler cuda.amp:custom_fwd cuda.random:get_rng_state compiler:disable
-    distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script storage:UntypedStorage nn.common_types:_size_2_t
+    distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script multiprocessing:Process storage:UntypedStorage nn.common_types:_size_2_t
     nn.parallel:DistributedDataParallel nn.parameter:UninitializedParameter nn.utils.rnn:pad_sequence types:Device
-    utils.dlpack:to_dlpack utils._pytree:tree_map utils.model_zoo:load_url version:cuda
+    utils.data.distributed:DistributedSampler utils.dlpack:to_dlpack utils._pytree:tree_map utils.model_zoo:load_url version:cuda
 """.split()
 
 
@@ -288,6 +288,11 @@ def test_names_of_backward_nodes():
     assert str(x * 2) == "tensor([2., 2.], grad_fn=<MulBackward0>)"
     assert (x * 2).grad_fn.name() == "MulBackward0" and "<MulBackward0>" in repr((x * 2).grad_fn)
     assert "grad_fn=<TwiceBackward>" in str(Twice.apply(x))
+    row = tercel.full((5,), 0.1234, requires_grad=True) * -1
+    assert "-0.1234], grad_fn=<MulBackward0>)" in repr(row)
+    assert "-0.1234],\n       grad_fn=<MulBackward0>)" in repr(row.tile(16)[:16] * 1)
+    row = tercel.tensor([-0.0873, -0.0247, 0.0937, -0.1054, 0.0624], requires_grad=True)[None]
+    assert "0.0624],\n       grad_fn=<SelectBackward0>)" in repr(row[0])  # 79 columns, as PyTorch
     zero = tercel.zeros(2)
     for loss, name in (
         (F.mse_loss(x, zero), "MseLossBackward0"),
@@ -336,6 +341,48 @@ def test_foreach():
         tercel._foreach_add(ts, [1.0])
     with pytest.raises(AttributeError, match="_foreach_nonsense"):
         tercel._foreach_nonsense(ts)
+
+
+def _send(rank, queue, x):
+    if queue is None:
+        raise SystemExit(3 * rank)
+    queue.put((rank, (x * 2).tolist()))
+
+
+def test_multiprocessing():
+    mp = tercel.multiprocessing
+    queue = mp.get_context("spawn").Queue()
+    mp.spawn(_send, args=(queue, tercel.ones(2)), nprocs=1)
+    assert queue.get(timeout=30) == (0, [2.0, 2.0])
+    with pytest.raises(RuntimeError, match="spawn: process 1 ended with exit code 3"):
+        mp.spawn(_send, args=(None, None), nprocs=2, start_method="spawn")
+    mp.set_sharing_strategy("file_descriptor")
+    assert mp.get_sharing_strategy() == "file_descriptor"
+    with pytest.raises(ValueError, match="got 'pigeon'"):
+        mp.set_sharing_strategy("pigeon")
+    assert mp.cpu_count() >= 1
+
+
+def test_distributed_sampler():
+    from tercel.utils.data import DataLoader, DistributedSampler
+
+    def shares(n, replicas, **options):
+        return [list(DistributedSampler(range(n), replicas, r, **options)) for r in range(replicas)]
+
+    assert shares(7, 3, shuffle=False) == [[0, 3, 6], [1, 4, 0], [2, 5, 1]]
+    assert shares(7, 3, shuffle=False, drop_last=True) == [[0, 3], [1, 4], [2, 5]]
+    assert shares(2, 5, shuffle=False) == [[0], [1], [0], [1], [0]]
+    assert sorted(i for share in shares(8, 4) for i in share) == list(range(8))
+    assert shares(8, 4) == shares(8, 4)
+    sampler = DistributedSampler(range(64), num_replicas=2, rank=1, seed=5)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first and len(sampler) == len(first) == 32
+    assert len(list(DataLoader(range(64), batch_size=8, sampler=sampler))) == 4
+    with pytest.raises(ValueError, match=r"rank must be in \[0, 1\], got 2"):
+        DistributedSampler(range(4), 2, 2)
+    with pytest.raises(RuntimeError, match="give num_replicas and rank"):
+        DistributedSampler(range(4))
 
 
 def test_trees():

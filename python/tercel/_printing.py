@@ -139,12 +139,14 @@ def format_tensor(tensor) -> str:
     elif tensor.requires_grad:
         suffixes.append("requires_grad=True")
     text = prefix + body
+    width = len(text) - text.rfind("\n") + 1  # PyTorch's count of the last line
     for suffix in suffixes:
-        last = len(text) - (text.rfind("\n") + 1)
-        separator = (
-            ", " if last + len(suffix) + 2 <= _options["linewidth"] else ",\n" + " " * len(prefix)
-        )
-        text += separator + suffix
+        if width + len(suffix) + 2 <= _options["linewidth"]:
+            text += ", " + suffix
+            width += len(suffix) + 2
+        else:
+            text += ",\n" + " " * len(prefix) + suffix
+            width = len(prefix) + len(suffix)
     text += ")"
     if name is None and type(tensor).__name__ == "Parameter":
         return "Parameter containing:\n" + text
