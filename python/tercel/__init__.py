@@ -36,6 +36,7 @@ _SUBMODULES = (
     "io",
     "jit",
     "linalg",
+    "multiprocessing",
     "nn",
     "optim",
     "quantization",
