@@ -333,6 +333,25 @@ def test_pow_bounds(exponent, patterns, levels):
         assert error.max() <= 1.0
 
 
+@pytest.mark.parametrize("exponent", [1 / 3, 2.3, -0.7, 3, 3.0])
+def test_gradient_of_a_power_is_float64_throughout(exponent):
+    """b a^(b-1) with a number b: b - 1 is not rounded to float32 on the way."""
+    values = np.array([0.3, 1.7, 2.9])
+    want = exponent * values ** (exponent - 1)
+    for power in (
+        lambda x: x**exponent,
+        lambda x: (x * 1).pow_(exponent),
+        lambda x: tercel.float_power(x, exponent),
+    ):
+        x = tercel.from_numpy(values.copy()).requires_grad_()
+        power(x).sum().backward()
+        assert np.abs(x.grad.numpy() / want - 1).max() < 1e-15
+    x = tercel.from_numpy(values.copy()).requires_grad_()
+    x.norm(3).backward()
+    want = values**2 / (values**3).sum() ** (2 / 3)
+    assert np.abs(x.grad.numpy() / want - 1).max() < 1e-15
+
+
 def test_pow_special_values():
     values = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0, math.inf, -math.inf, math.nan, 1e-40]
     a, b = (np.ascontiguousarray(m, np.float32) for m in np.meshgrid(values, values))

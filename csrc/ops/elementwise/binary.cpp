@@ -64,12 +64,17 @@ const BinaryRule kFmod{.name = "fmod", .op = TERCEL_OP(fmod), .domain = Domain::
   .grad_a = [](D d) { return d.g; },
   .grad_b = [](D d) { return neg(mul(d.g, trunc(div(d.a.detach(), d.b.detach())))); },
   .refuses_zero_divisor = true};
+// b - 1. Of a number it is taken here: two numbers would meet in the default dtype.
+Tensor minus_one(const Tensor& b) {
+  if (b.impl()->wrapped_number && is_float(b.dtype())) return wrap_number(*b.data_as<double>() - 1);
+  return sub(b, 1);
+}
 // a^b: b a^(b-1), 0 where b = 0; a^b log a, 0 where a = 0 and b >= 0
 const BinaryRule kPow{.name = "pow", .op = TERCEL_OP(pow), .domain = Domain::any,
   .keep_for_a = kKeepA | kKeepB, .keep_for_b = kKeepA | kKeepB | kKeepY,
   .grad_a = [](D d) {
     const Tensor zero = wrap_number(0.0);
-    return mul(d.g, where(eq(d.b, 0), zero, mul(d.b, pow(d.a, sub(d.b, 1)))));
+    return mul(d.g, where(eq(d.b, 0), zero, mul(d.b, pow(d.a, minus_one(d.b)))));
   },
   .grad_b = [](D d) {
     const Tensor zero = wrap_number(0.0);
