@@ -48,7 +48,7 @@ def test_every_layer_has_its_file(name):
 
 
 PATHS = """
-    autograd.variable:Variable backends.cudnn:benchmark backends.cuda.matmul:allow_tf32 backends.mps:is_available
+    accelerator:is_available autograd.variable:Variable backends.cudnn:benchmark backends.cuda.matmul:allow_tf32 backends.mps:is_available
     cuda.amp:autocast cuda.amp:GradScaler cuda.amp:custom_fwd cuda.random:get_rng_state compiler:disable
     distributed:is_initialized func:functional_call hub:load_state_dict_from_url jit:script multiprocessing:Process storage:UntypedStorage nn.common_types:_size_2_t
     nn.parallel:DistributedDataParallel nn.parameter:UninitializedParameter nn.utils.rnn:pad_sequence types:Device
@@ -196,6 +196,21 @@ def test_cuda_regions():
     assert tercel.equal(tercel.rand(3), first)
     assert tercel.cuda.initial_seed() == tercel.initial_seed()
     tercel.cuda.ipc_collect()
+
+
+def test_accelerator():
+    accelerator = tercel.accelerator
+    found = accelerator.current_accelerator()
+    assert accelerator.is_available() == CUDA == (found is not None)
+    assert accelerator.device_count() == tercel.cuda.device_count()
+    device = found.type if accelerator.is_available() else "cpu"
+    assert tercel.ones(2).to(device).sum().item() == 2
+    if CUDA:
+        assert accelerator.current_device_index() == 0
+        accelerator.synchronize()
+    else:
+        with pytest.raises(RuntimeError, match="cuda"):
+            accelerator.synchronize()
 
 
 def test_jit_and_compiler_change_nothing():

@@ -24,6 +24,7 @@ newaxis = None
 
 # Names that live in sub-modules and are loaded when first used.
 _SUBMODULES = (
+    "accelerator",
     "amp",
     "autograd",
     "backends",
