@@ -1,7 +1,7 @@
 """Benchmark of the ops against their floor on this machine and against PyTorch, if installed.
 
     python bench/run.py                         the quick rows of every family
-    python bench/run.py norm softmax            rows whose family or op contains one of the words
+    python bench/run.py norm softmax            rows whose family, op or shape contains one of the words
     python bench/run.py norm --isa avx512 --threads 1,2 --json
     python bench/run.py --all --save            every row, kept in bench/results/ops.json
     python bench/run.py --readme                rewrites the tables of README.md from bench/results
@@ -149,13 +149,19 @@ def measure(case: BenchCase, threads: int, seconds: float) -> dict:
 def selected(words: list[str], everything: bool) -> list[BenchCase]:
     cases = load_all()
     if words:
-        return [c for c in cases if any(w in c.family or w in c.name for w in words)]
+        return [
+            c
+            for c in cases
+            if any(w in text for w in words for text in (c.family, c.name, c.shape))
+        ]
     return cases if everything else [c for c in cases if c.quick]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], prog="bench/run.py")
-    parser.add_argument("words", nargs="*", help="rows whose family or op contains one of these")
+    parser.add_argument(
+        "words", nargs="*", help="rows whose family, op or shape contains one of these"
+    )
     parser.add_argument("--all", action="store_true", help="every row, not only the quick ones")
     parser.add_argument("--isa", default="auto", help="ISA level to force (default: the best)")
     parser.add_argument("--threads", default="1,2", help="comma-separated numbers of threads")
