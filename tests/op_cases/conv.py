@@ -37,6 +37,8 @@ def conv2(s):
         Sample((s.normal(1, 12, 5, 7), s.normal(12, 12, 3, 2), s.normal(12)), dict(padding=1)),
         Sample((s.normal(1, 12, 7, 9), s.normal(12, 12, 2, 3)), dict(stride=2, padding=1)),
         Sample((s.normal(2, 4, 3, 5), s.normal(6, 2, 1, 1), s.normal(6)), dict(groups=2)),
+        Sample((s.normal(3, 20, 1, 1), s.normal(9, 20, 1, 1), s.normal(9)), dict()),
+        Sample((s.normal(3, 4, 3, 5), s.normal(7, 4, 3, 5), s.normal(7)), dict(stride=2)),
     ]
 
 

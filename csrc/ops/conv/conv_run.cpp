@@ -183,14 +183,19 @@ bool is_pointwise(const ConvGeometry& g, ConvAlgorithm algorithm) {
   return g.cin * g.cout > 1 && g.in_size() > 1;
 }
 
+ProductOptions plain_product() {
+  ProductOptions options;
+  options.true_float32 = true;
+  return options;
+}
+
 // y[n, g] = W[g] x[n, g] + bias[g], or (flip) W[g]^T dy[n, g] + bias[g].
 Tensor run_pointwise(const Tensor& source, const Tensor& w, const Tensor& bias,
                      const ConvGeometry& g, bool flip) {
   const int64_t in = flip ? g.cout : g.cin, out = flip ? g.cin : g.cout;
   Tensor weights = view(w, {g.groups, g.cout, g.cin});
   if (flip) weights = transpose(weights, 1, 2);
-  ProductOptions options;
-  options.true_float32 = true;
+  ProductOptions options = plain_product();
   if (bias.defined()) {
     options.c = view(bias, {g.groups, out, 1});
     options.beta = 1.0;
@@ -200,11 +205,37 @@ Tensor run_pointwise(const Tensor& source, const Tensor& w, const Tensor& bias,
   return view(y, flip ? g.input_shape() : g.output_shape());
 }
 
+// A kernel as large as the image, as 1x1 on pooled features: the images are the rows of matrices.
+bool covers_input(const ConvGeometry& g, ConvAlgorithm algorithm) {
+  if (algorithm != ConvAlgorithm::automatic || g.groups != 1 || g.cin == 0 || g.cout == 0)
+    return false;
+  for (int d = 0; d < 3; ++d)
+    if (g.kernel[d] != g.in[d] || g.out[d] != 1 || g.pad[d] != 0) return false;
+  return true;
+}
+
+// x, w, y as matrices: y = x W^T + bias, or (flip) dy W + bias.
+Tensor run_covering(const Tensor& source, const Tensor& w, const Tensor& bias,
+                    const ConvGeometry& g, bool flip) {
+  const Tensor matrix = view(w, {g.cout, g.cin * g.in_size()});
+  ProductOptions options = plain_product();
+  if (bias.defined()) {  // one value per channel
+    options.c = flip ? reshape(expand(view(bias, {g.cin, 1}), {g.cin, g.in_size()}),
+                               {1, g.cin * g.in_size()})
+                     : view(bias, {1, g.cout});
+    options.beta = 1.0;
+  }
+  const Tensor rows = view(source, {g.images, source.numel() / g.images});
+  const Tensor y = product("convolution", rows, flip ? matrix : transpose(matrix, 0, 1), options);
+  return view(y, flip ? g.input_shape() : g.output_shape());
+}
+
 }  // namespace
 
 Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                    ConvAlgorithm asked) {
   if (!x.device().is_cpu()) return device_forward(x, w, bias, g);
+  if (x.numel() > 0 && covers_input(g, asked)) return run_covering(x, w, bias, g, false);
   if (x.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(x, w, bias, g, false);
   Tensor y = empty(g.output_shape(), x.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, x.dtype(), asked);
@@ -229,6 +260,7 @@ Tensor run_forward(const Tensor& x, const Tensor& w, const Tensor& bias, const C
 Tensor run_input_grad(const Tensor& dy, const Tensor& w, const Tensor& bias, const ConvGeometry& g,
                       ConvAlgorithm asked) {
   if (!dy.device().is_cpu()) return device_input_grad(dy, w, bias, g);
+  if (dy.numel() > 0 && covers_input(g, asked)) return run_covering(dy, w, bias, g, true);
   if (dy.numel() > 0 && is_pointwise(g, asked)) return run_pointwise(dy, w, bias, g, true);
   Tensor dx = empty(g.input_shape(), dy.dtype());
   const ConvAlgorithm algorithm = choose_algorithm(g, dy.dtype(), asked);
@@ -252,6 +284,11 @@ Tensor run_input_grad(const Tensor& dy, const Tensor& w, const Tensor& bias, con
 
 Tensor run_weight_grad(const Tensor& x, const Tensor& dy, const ConvGeometry& g) {
   if (!x.device().is_cpu()) return device_weight_grad(x, dy, g);
+  if (x.numel() > 0 && covers_input(g, ConvAlgorithm::automatic)) {
+    const Tensor rows = view(x, {g.images, g.cin * g.in_size()});
+    const Tensor columns = transpose(view(dy, {g.images, g.cout}), 0, 1);
+    return view(product("convolution", columns, rows, plain_product()), g.weight_shape());
+  }
   Tensor dw = empty(g.weight_shape(), x.dtype());
   if (dw.numel() == 0) return dw;
   ConvPlan plan = plan_forward(g);
