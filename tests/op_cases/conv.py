@@ -100,6 +100,7 @@ def transpose2(s):
         ),
         Sample((s.normal(1, 2, 3, 3), s.normal(2, 2, 1, 1)), dict(stride=2, output_padding=1)),
         Sample((s.normal(3, 4, 4), s.normal(3, 1, 3, 3)), dict(groups=3, stride=2)),
+        Sample((s.normal(3, 7, 1, 1), s.normal(7, 5, 3, 2), s.normal(5)), dict()),
     ]
 
 
