@@ -39,6 +39,27 @@ def conv2(s):
         Sample((s.normal(2, 4, 3, 5), s.normal(6, 2, 1, 1), s.normal(6)), dict(groups=2)),
         Sample((s.normal(3, 20, 1, 1), s.normal(9, 20, 1, 1), s.normal(9)), dict()),
         Sample((s.normal(3, 4, 3, 5), s.normal(7, 4, 3, 5), s.normal(7)), dict(stride=2)),
+        *small_depthwise(s),
+    ]
+
+
+def small_depthwise(s):
+    return [
+        Sample(
+            (s.normal(2, 20, 5, 4), s.normal(20, 1, 3, 3), s.normal(20)), dict(groups=20, padding=1)
+        ),
+        Sample(
+            (s.normal(2, 16, 7, 6), s.normal(16, 1, 3, 3)), dict(groups=16, stride=2, padding=1)
+        ),
+        Sample(
+            (s.normal(1, 13, 6, 3), s.normal(13, 1, 2, 2), s.normal(13)),
+            dict(groups=13, dilation=2),
+        ),
+        Sample((s.normal(70, 12, 4, 4), s.normal(12, 1, 3, 2)), dict(groups=12, padding=(1, 0))),
+        Sample(
+            (s.normal(1, 12, 3, 5), s.normal(12, 1, 1, 100)),
+            dict(groups=12, padding=(0, 100), dilation=(1, 2)),
+        ),
     ]
 
 
@@ -47,6 +68,9 @@ def conv3(s):
         Sample((s.normal(1, 2, 4, 5, 6), s.normal(3, 2, 3, 3, 3), s.normal(3)), dict(padding=1)),
         Sample(
             (s.normal(1, 2, 3, 3, 4), s.normal(2, 1, 2, 1, 3)), dict(groups=2, stride=(2, 1, 1))
+        ),
+        Sample(
+            (s.normal(2, 15, 3, 4, 2), s.normal(15, 1, 3, 2, 1)), dict(groups=15, padding=(1, 1, 0))
         ),
     ]
 
@@ -101,6 +125,9 @@ def transpose2(s):
         Sample((s.normal(1, 2, 3, 3), s.normal(2, 2, 1, 1)), dict(stride=2, output_padding=1)),
         Sample((s.normal(3, 4, 4), s.normal(3, 1, 3, 3)), dict(groups=3, stride=2)),
         Sample((s.normal(3, 7, 1, 1), s.normal(7, 5, 3, 2), s.normal(5)), dict()),
+        Sample(
+            (s.normal(2, 18, 3, 4), s.normal(18, 1, 2, 2), s.normal(18)), dict(groups=18, stride=3)
+        ),
     ]
 
 

@@ -12,6 +12,7 @@
 #include "ops/conv/conv_channel.h"
 #include "ops/conv/conv_depthwise.h"
 #include "ops/conv/conv_pad.h"
+#include "ops/conv/conv_small_planes.h"
 #include "ops/conv/conv_tile.h"
 
 namespace tercel {
@@ -277,6 +278,7 @@ void fill_bias(const ConvArgs& a) {
 
 template <class S, class T>
 void forward_typed(const ConvArgs& a) {
+  if (has_small_planes(a, a.y_channel)) return small_planes(a);
   if (a.zero_first) fill_bias<S>(a);
   pack_weights<S, T>(a);
   const int64_t per_image = a.groups * a.cin;

@@ -5,11 +5,12 @@
 // broadcast from the padded planes: no im2col, no horizontal sums. A chunk of about 1,024 pixels is
 // one chain; chunks are added in order, so the result does not depend on threads and rounding grows
 // with the chunk only. With one or two channels per group (depthwise) pixels are the vector axis
-// instead: 16 lane sums per chunk.
+// instead: 16 lane sums per chunk, or 16 channels where planes are small (conv_small_planes.h).
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
 #include "ops/conv/conv_lane.h"
 #include "ops/conv/conv_pad.h"
+#include "ops/conv/conv_small_planes.h"
 #include "ops/matmul/transpose_simd.h"
 
 namespace tercel {
@@ -331,6 +332,7 @@ void weight_grad_typed(const ConvWeightGradArgs& a) {
 }
 
 void weight_grad(const ConvWeightGradArgs& a) {
+  if (has_small_planes(a, volume(a.grid)) && a.K <= kSmallTaps) return small_weight_grad(a);
   if (a.dtype == DType::f32)
     weight_grad_typed<float, float>(a);
   else if (a.dtype == DType::f64)
