@@ -3,8 +3,7 @@ processes raises NotImplementedError."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+from ._refuse import refused
 
 __all__ = ["is_available", "is_initialized", "is_torchelastic_launched"]
 
@@ -24,15 +23,6 @@ def is_torchelastic_launched() -> bool:
     return False
 
 
-def _refuse(name: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"distributed.{name}: tercel trains in one process")
-
-    refuse.__name__ = name
-    refuse.__doc__ = "Raises NotImplementedError."
-    return refuse
-
-
 for _name in (
     "all_gather",
     "all_reduce",
@@ -45,4 +35,4 @@ for _name in (
     "init_process_group",
     "reduce",
 ):
-    globals()[_name] = _refuse(_name)
+    globals()[_name] = refused("distributed", _name, "tercel trains in one process")

@@ -4,7 +4,9 @@ it, so `script` returns what it is given. What needs a program apart from Python
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import Any, Final
+
+from ._refuse import refused
 
 __all__ = [
     "Final",
@@ -84,18 +86,10 @@ def is_tracing() -> bool:
     return False
 
 
-def _refuse(name: str, instead: str) -> Callable[..., NoReturn]:
-    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(
-            f"jit.{name}: tercel has no programs apart from Python; {instead}"
-        )
-
-    refuse.__name__ = name
-    refuse.__doc__ = "Raises NotImplementedError."
-    return refuse
-
-
-trace = _refuse("trace", "call the module itself")
-freeze = _refuse("freeze", "use module.eval() under no_grad()")
-save = _refuse("save", "use tercel.save(module.state_dict(), path)")
-load = _refuse("load", "build the module and use load_state_dict(tercel.load(path))")
+_NO_PROGRAMS = "tercel has no programs apart from Python; "
+trace = refused("jit", "trace", _NO_PROGRAMS + "call the module itself")
+freeze = refused("jit", "freeze", _NO_PROGRAMS + "use module.eval() under no_grad()")
+save = refused("jit", "save", _NO_PROGRAMS + "use tercel.save(module.state_dict(), path)")
+load = refused(
+    "jit", "load", _NO_PROGRAMS + "build the module and use load_state_dict(tercel.load(path))"
+)
