@@ -96,9 +96,10 @@ void gemm_skinny(const GemmArgs& g) {
   const bool streamed = g.b.k_stride != 1;
   // Several rows are copied: pages apart they would share a set of L1, which has room for a few
   // lines only (eight rows of 4096: 3.3 ms, one line more apart 2.8, seventeen 2.4), and a pass
-  // takes up to kSkinnyStep of them, real or zero.
+  // over squares takes up to kSkinnyStep of them, real or zero.
   const bool convert = !in_place(g.a) || (streamed && g.a.k_stride != 1) || g.M > 2;
-  const int64_t x_stride = g.K + 17 * 64 / es, x_rows = ceil_div(g.M, kSkinnyStep) * kSkinnyStep;
+  const int64_t x_stride = g.K + 17 * 64 / es,
+                x_rows = streamed ? g.M : ceil_div(g.M, kSkinnyStep) * kSkinnyStep;
   const int64_t sums_bytes = in_out ? 0 : ceil_div(g.M * g.N * es, 64) * 64;
   const Workspace work(sums_bytes + (convert ? x_rows * x_stride * es : 0));
   char* sums = in_out ? static_cast<char*>(g.out) : work.data();

@@ -108,8 +108,8 @@ struct IntGemmArgs {
 // w_ns == 1, M <= kSkinnyStreamedRows (then without block scales).
 struct SkinnyArgs {
   int64_t M, N, K;
-  const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks; with
-                       // more than two rows, zeros up to a multiple of kSkinnyStep rows
+  const void* x;       // accumulation dtype of w_dtype; row stride x_rs, k stride x_ks; w_ks == 1
+                       // and M > 2: zeros up to a multiple of kSkinnyStep rows
   int64_t x_rs, x_ks;  // w_ns == 1: x_ks is 1
   const void* w;
   DType w_dtype;

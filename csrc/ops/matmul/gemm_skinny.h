@@ -119,7 +119,7 @@ struct SkinnySquare {
   }
   TERCEL_INLINE void fetch(int64_t k) const {
     if (by_units) {
-      // L lines in L steps: each takes its part of the next units of all rows.
+      // Each step takes L * L elements of the next units of all rows.
       const int64_t part = k % kUnit * L;
       int64_t row = part / kUnit, at = (k / kUnit + 1) * kUnit;
       if (at >= g.K) at -= g.K, row += next_rows;

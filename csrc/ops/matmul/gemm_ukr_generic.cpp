@@ -1,6 +1,7 @@
 // Portable micro-kernels on plain arrays; the compiler vectorises the lane loops where it can.
 #include "ops/matmul/gemm_tile.h"
 #include "ops/matmul/gemm_ukr.h"
+#include "ops/matmul/lane_math.h"
 
 namespace tercel {
 namespace {
@@ -26,18 +27,10 @@ struct Lanes4 {
   static TERCEL_INLINE void store(S* p, const Reg& r, Mask n) {
     for (int64_t i = 0; i < n; ++i) p[i] = r.v[i];
   }
-  static TERCEL_INLINE S fma1(S a, S b, S c) {
-#if defined(__FMA__) || defined(__aarch64__)
-    if constexpr (sizeof(S) == 4) return __builtin_fmaf(a, b, c);
-    return __builtin_fma(a, b, c);
-#else
-    return a * b + c;
-#endif
-  }
   static TERCEL_INLINE Reg fma(const Reg& a, const Reg& b, const Reg& c) {
     Reg r;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) r.v[i] = fma1(a.v[i], b.v[i], c.v[i]);
+    for (int i = 0; i < 4; ++i) r.v[i] = scalar_fma<S>(a.v[i], b.v[i], c.v[i]);
     return r;
   }
   static TERCEL_INLINE Reg add(const Reg& a, const Reg& b) {
