@@ -14,7 +14,7 @@ bool exceeds_caches(int64_t out_bytes);
 // overlap with the computation (64 MB: add 17.5 instead of 21.8 ms, exp 15.9 instead of 22.4, two
 // threads the same). Nor is it on Zen 5 (one thread: exp 3.4 instead of 4.6, relu 3.4 instead of
 // 5.0).
-bool streams(int64_t out_bytes);
+bool streams(const void* out, int64_t out_bytes);
 
 // Whether a core that reads memory in order should ask for every line itself, far ahead. Cascade
 // Lake's hardware prefetchers need help at the ends of pages only; Zen 5 looks as far ahead as its

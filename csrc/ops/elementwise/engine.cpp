@@ -12,9 +12,11 @@
 namespace tercel {
 namespace {
 
-constexpr int64_t kChunk = 1024;       // elements; 4 KB of float32
-constexpr int64_t kChunkBytes = 4096;  // so 512 elements of 8 bytes
-constexpr int64_t kLongRow = 32;       // rows at least this long are processed one by one
+constexpr int64_t kChunk = 1024;        // elements; 4 KB of float32
+constexpr int64_t kChunkBytes = 4096;   // so 512 elements of 8 bytes
+constexpr int64_t kStreamBytes = 2048;  // on their way past the caches
+constexpr int kLongCost = 500;          // picoseconds per element
+constexpr int64_t kLongRow = 32;        // rows at least this long are processed one by one
 
 struct Buffer {
   alignas(64) char bytes[kChunkBytes];
@@ -36,7 +38,7 @@ struct Run {
   int inputs;
   OperandPlan plan[kMaxOperands];  // 0 is the output
   bool by_row;                     // chunks end at row ends
-  bool stream;                     // output bypasses the caches
+  bool stream, prefetch;           // output bypasses the caches; inputs are asked for ahead
   int64_t chunk;                   // elements that pass through the buffers together
   bool in_place;                   // no operand needs a buffer
 };
@@ -99,6 +101,7 @@ class Worker {
         cursor.seek(loop, i);
       }
     }
+    if (run_.stream) move_.fence();
   }
 
  private:
@@ -170,13 +173,31 @@ class Worker {
       if (buffer == target) return;
       result = buffer;
     }
-    if (contiguous) return move_.copy_bytes(target, result, n * p.itemsize, run_.stream);
+    if (contiguous && run_.stream) return stream(cursor, result, n);
+    if (contiguous) {
+      std::memcpy(target, result, static_cast<size_t>(n * p.itemsize));
+      return;
+    }
     const char* from = static_cast<const char*>(result);
     const ScatterFn scatter = move_.scatter[log2_itemsize(p.dtype)];
     for_runs(loop, cursor, 0, n, [&](int64_t offset, int64_t count) {
       scatter(p.data + offset, step, from, count);
       from += count * p.itemsize;
     });
+  }
+
+  // Writes past the caches while the elements after the next chunk's are read.
+  void stream(const Cursor& cursor, const void* result, int64_t n) {
+    Ahead ahead[kMaxInputs];
+    int count = 0;
+    for (int k = 1; run_.prefetch && k <= run_.inputs; ++k) {
+      const OperandPlan& p = run_.plan[k];
+      const int64_t step = run_.loop.strides[k][0];
+      if (p.linear && step != 0)
+        ahead[count++] = {p.data + cursor.offset[k] + 2 * n * step, n * step};
+    }
+    const OperandPlan& p = run_.plan[0];
+    move_.stream_bytes(p.data + cursor.offset[0], result, n * p.itemsize, ahead, count);
   }
 
   const Run& run_;
@@ -205,6 +226,23 @@ bool wants_transpose(const StridedLoop& loop, int k, int64_t itemsize) {
     if (loop.strides[k][d] == itemsize && loop.sizes[d] >= 4) return true;
   }
   return false;
+}
+
+// Past the caches, from a buffer: an output in whole lines. Not after much computation, which
+// ordinary stores overlap with better: many instructions on one thread, converted inputs on any.
+bool wants_stream(const Run& run) {
+  const OperandPlan& to = run.plan[0];
+  const int64_t row_bytes = run.loop.sizes[0] * to.itemsize;
+  bool stream = to.linear && run.loop.strides[0][0] == to.itemsize &&
+                streams(to.data, run.loop.numel * to.itemsize) &&
+                (!run.by_row || row_bytes % 64 == 0) &&
+                (run.call.cost < kLongCost || num_threads() > 1);
+  for (int k = 1; k <= run.inputs; ++k) {
+    const OperandPlan& p = run.plan[k];
+    const bool converts = run.call.fn && p.convert && run.loop.strides[k][0] != 0;
+    stream &= !converts && p.data != to.data;
+  }
+  return stream;
 }
 
 }  // namespace
@@ -263,10 +301,9 @@ void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tenso
     p.convert = same ? nullptr : move_kernels().convert[from][to];
     widest = std::max<int64_t>({widest, p.itemsize, p.work_size});
   }
-  run.chunk = std::min(kChunk, kChunkBytes / widest);
-  const int64_t out_bytes = loop.numel * itemsizes[0];
-  run.stream = run.plan[0].linear && loop.strides[0][0] == itemsizes[0] && streams(out_bytes);
-  for (int k = 1; k <= run.inputs; ++k) run.stream &= run.plan[k].data != run.plan[0].data;
+  run.stream = wants_stream(run);
+  run.chunk = std::min(kChunk, (run.stream ? kStreamBytes : kChunkBytes) / widest);
+  run.prefetch = prefetches_reads();
   run.in_place = call.fn && !run.stream;
   for (int k = 0; k <= run.inputs; ++k) run.in_place &= run.plan[k].direct;
   launch(run_all, run, loop.numel * (call.cost + 100 * run.inputs) / 1000);

@@ -119,34 +119,24 @@ void scatter(void* dst, int64_t step, const void* src, int64_t n) {
   }
 }
 
-void copy_bytes(void* dst, const void* src, int64_t nbytes, bool stream) {
-  char* d = static_cast<char*>(dst);
-  const char* s = static_cast<const char*>(src);
-  if (stream) {
-    const int64_t head = (64 - (reinterpret_cast<uintptr_t>(d) & 63)) & 63;
-    if (nbytes > head + 256) {
-      memcpy(d, s, static_cast<size_t>(head));
-      d += head;
-      s += head;
-      nbytes -= head;
-      int64_t i = 0;
-      for (; i + 256 <= nbytes; i += 256) {
-        const VecF a = VecF::load(reinterpret_cast<const float*>(s + i));
-        const VecF b = VecF::load(reinterpret_cast<const float*>(s + i + 64));
-        const VecF c = VecF::load(reinterpret_cast<const float*>(s + i + 128));
-        const VecF e = VecF::load(reinterpret_cast<const float*>(s + i + 192));
-        a.stream(reinterpret_cast<float*>(d + i));
-        b.stream(reinterpret_cast<float*>(d + i + 64));
-        c.stream(reinterpret_cast<float*>(d + i + 128));
-        e.stream(reinterpret_cast<float*>(d + i + 192));
-      }
-      stream_fence();
-      d += i;
-      s += i;
-      nbytes -= i;
+void stream_bytes(void* dst, const void* src, int64_t nbytes, const Ahead* ahead, int count) {
+  float* d = static_cast<float*>(dst);
+  const float* s = static_cast<const float*>(src);
+  const int64_t blocks = nbytes / 256;
+  for (int64_t i = 0; i < blocks; ++i, d += 64, s += 64) {
+    for (int k = 0; k < count; ++k) {
+      const int64_t end = ahead[k].nbytes * (i + 1) / blocks;
+      for (int64_t at = ahead[k].nbytes * i / blocks & -64; at < end; at += 64)
+        __builtin_prefetch(static_cast<const char*>(ahead[k].at) + at);
     }
+    const VecF a = VecF::load(s), b = VecF::load(s + 16);
+    const VecF c = VecF::load(s + 32), e = VecF::load(s + 48);
+    a.stream(d);
+    b.stream(d + 16);
+    c.stream(d + 32);
+    e.stream(d + 48);
   }
-  memcpy(d, s, static_cast<size_t>(nbytes));
+  memcpy(d, s, static_cast<size_t>(nbytes % 256));
 }
 
 // Runs of a cache line or more in vectors, the last one overlapping; a call of memcpy costs as much
@@ -184,7 +174,8 @@ extern const MoveKernels move_kernels = {
     {gather<uint8_t>, gather<uint16_t>, gather<uint32_t>, gather<uint64_t>},
     {scatter<uint8_t>, scatter<uint16_t>, scatter<uint32_t>, scatter<uint64_t>},
     {transpose<uint8_t>, transpose<uint16_t>, transpose<uint32_t>, transpose<uint64_t>},
-    copy_bytes,
+    stream_bytes,
+    [] { stream_fence(); },
     copy_rows,
 };
 

@@ -19,12 +19,20 @@ using ScatterFn = void (*)(void* dst, int64_t step_bytes, const void* src, int64
 using TransposeFn = void (*)(void* dst, int64_t dst_row_bytes, const void* src,
                              int64_t src_row_bytes, int64_t rows, int64_t cols, bool stream);
 
+struct Ahead {
+  const void* at;
+  int64_t nbytes;
+};
+
 struct MoveKernels {
   ConvertFn convert[kNumDTypes][kNumDTypes];  // [src][dst]
   GatherFn gather[4];                         // by log2 of the element size
   ScatterFn scatter[4];
   TransposeFn transpose[4];
-  void (*copy_bytes)(void* dst, const void* src, int64_t nbytes, bool stream);
+  // Copies to a multiple of 64 bytes past the caches, while the next `ahead` are asked for. Other
+  // cores see the bytes after `fence` only, which waits for memory: once per task, not per call.
+  void (*stream_bytes)(void* dst, const void* src, int64_t nbytes, const Ahead* ahead, int count);
+  void (*fence)();
   // `rows` runs of `nbytes`, each step apart.
   void (*copy_rows)(void* dst, int64_t dst_step_bytes, const void* src, int64_t src_step_bytes,
                     int64_t nbytes, int64_t rows);

@@ -1,6 +1,7 @@
 // strided_copy: byte copies, blocked transposes, and everything else through the elementwise
 // engine.
 #include <algorithm>
+#include <cstring>
 
 #include "core/launch.h"
 #include "core/parallel.h"
@@ -14,7 +15,7 @@ namespace tercel {
 namespace {
 
 constexpr int64_t kTileRows = 512, kTileCols = 64;  // work unit of a transpose
-constexpr int64_t kCopyGrain = 1 << 16;             // bytes
+constexpr int64_t kCopyGrain = 1 << 16, kStreamGrain = 1 << 20, kReadAhead = 4096;  // bytes
 
 struct BytesArgs {
   char* dst;
@@ -22,9 +23,16 @@ struct BytesArgs {
   int64_t nbytes;
 };
 void copy_contiguous(const BytesArgs& a) {
-  const bool stream = streams(a.nbytes);
-  parallel_for(a.nbytes, kCopyGrain, [&](int64_t begin, int64_t end) {
-    move_kernels().copy_bytes(a.dst + begin, a.src + begin, end - begin, stream);
+  const bool stream = streams(a.dst, a.nbytes);
+  parallel_for(a.nbytes, stream ? kStreamGrain : kCopyGrain, [&](int64_t begin, int64_t end) {
+    if (!stream) {
+      std::memcpy(a.dst + begin, a.src + begin, static_cast<size_t>(end - begin));
+      return;
+    }
+    const MoveKernels& move = move_kernels();
+    const Ahead ahead = {a.src + begin + kReadAhead, end - begin};
+    move.stream_bytes(a.dst + begin, a.src + begin, end - begin, &ahead, prefetches_reads());
+    move.fence();
   });
 }
 
