@@ -142,10 +142,21 @@ void stream_bytes(void* dst, const void* src, int64_t nbytes, const Ahead* ahead
 // Runs of a cache line or more in vectors, the last one overlapping; a call of memcpy costs as much
 // as 256 bytes.
 void copy_rows(void* dst, int64_t dst_step, const void* src, int64_t src_step, int64_t nbytes,
-               int64_t rows) {
+               int64_t rows, bool stream) {
   char* d = static_cast<char*>(dst);
   const char* s = static_cast<const char*>(src);
+  stream = stream && ((reinterpret_cast<uintptr_t>(d) | static_cast<uintptr_t>(dst_step) |
+                       static_cast<uintptr_t>(nbytes)) &
+                      63) == 0;
   for (int64_t r = 0; r < rows; ++r, d += dst_step, s += src_step) {
+    if (stream) {
+      const char* next = s + src_step * (1 + 1024 / nbytes);
+      for (int64_t i = 0; i < nbytes; i += 64) {
+        __builtin_prefetch(next + i);
+        VecF::load(reinterpret_cast<const float*>(s + i)).stream(reinterpret_cast<float*>(d + i));
+      }
+      continue;
+    }
     if (nbytes < 64 || nbytes > 4096) {
       memcpy(d, s, static_cast<size_t>(nbytes));
       continue;

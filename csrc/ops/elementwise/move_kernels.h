@@ -15,9 +15,11 @@ using ConvertFn = void (*)(void* dst, const void* src, int64_t n);
 using GatherFn = void (*)(void* dst, const void* src, int64_t step_bytes, int64_t n);
 using ScatterFn = void (*)(void* dst, int64_t step_bytes, const void* src, int64_t n);
 // dst[r * dst_row + c] = src[c * src_row + r] for r < rows, c < cols (row strides in bytes).
-// `stream` asks for stores that bypass the caches.
+// `next`: the source of the block after this one, with the same strides (asked for). `stream` asks
+// for stores that bypass the caches; finish with `fence`.
 using TransposeFn = void (*)(void* dst, int64_t dst_row_bytes, const void* src,
-                             int64_t src_row_bytes, int64_t rows, int64_t cols, bool stream);
+                             int64_t src_row_bytes, int64_t rows, int64_t cols, const void* next,
+                             bool stream);
 
 struct Ahead {
   const void* at;
@@ -35,7 +37,7 @@ struct MoveKernels {
   void (*fence)();
   // `rows` runs of `nbytes`, each step apart.
   void (*copy_rows)(void* dst, int64_t dst_step_bytes, const void* src, int64_t src_step_bytes,
-                    int64_t nbytes, int64_t rows);
+                    int64_t nbytes, int64_t rows, bool stream);
 };
 TERCEL_KERNEL_TABLE(MoveKernels, move_kernels)
 

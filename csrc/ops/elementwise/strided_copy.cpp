@@ -52,26 +52,32 @@ void copy_transposed(const TransposeArgs& a) {
   const int64_t itemsize = int64_t{1} << a.log2_size;
   const int64_t batch = loop.numel / (cols * rows);
   const bool stream = exceeds_caches(loop.numel * itemsize);  // its lines are apart
-  const TransposeFn transpose = move_kernels().transpose[a.log2_size];
+  struct Block {
+    int64_t col, row, dst, src;  // its first element, and the bytes before it
+  };
+  const auto block = [&](int64_t i) {
+    Block b = {i % col_blocks * kTileCols, i / col_blocks % row_blocks * kTileRows, 0, 0};
+    int64_t rest = i / (col_blocks * row_blocks);
+    for (int k = 0; k < loop.dims; ++k) {
+      const int64_t at = k == 0 ? b.col : k == a.plane ? b.row : rest % loop.sizes[k];
+      if (k != 0 && k != a.plane) rest /= loop.sizes[k];
+      b.dst += at * loop.strides[0][k];
+      b.src += at * loop.strides[1][k];
+    }
+    return b;
+  };
+  const MoveKernels& move = move_kernels();
   const int64_t unit = std::min(cols, kTileCols) * std::min(rows, kTileRows) * itemsize;
   parallel_for(batch * row_blocks * col_blocks, std::max<int64_t>(1, (256 << 10) / unit),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
-                   const int64_t c0 = i % col_blocks * kTileCols,
-                                 r0 = i / col_blocks % row_blocks * kTileRows;
-                   int64_t rest = i / (col_blocks * row_blocks);
-                   int64_t d = c0 * loop.strides[0][0] + r0 * loop.strides[0][a.plane];
-                   int64_t s = c0 * loop.strides[1][0] + r0 * loop.strides[1][a.plane];
-                   for (int k = 1; k < loop.dims; ++k) {
-                     if (k == a.plane) continue;
-                     d += rest % loop.sizes[k] * loop.strides[0][k];
-                     s += rest % loop.sizes[k] * loop.strides[1][k];
-                     rest /= loop.sizes[k];
-                   }
-                   transpose(a.dst + d, loop.strides[0][a.plane], a.src + s, loop.strides[1][0],
-                             std::min(kTileRows, rows - r0), std::min(kTileCols, cols - c0),
-                             stream);
+                   const Block b = block(i), next = block(i + 1);
+                   move.transpose[a.log2_size](
+                       a.dst + b.dst, loop.strides[0][a.plane], a.src + b.src, loop.strides[1][0],
+                       std::min(kTileRows, rows - b.row), std::min(kTileCols, cols - b.col),
+                       a.src + next.src, stream);
                  }
+                 if (stream) move.fence();
                });
 }
 
@@ -86,6 +92,7 @@ void copy_rows(const RowsArgs& a) {
   const StridedLoop& loop = a.loop;
   const int64_t row_bytes = loop.sizes[0] * a.itemsize, inner = loop.sizes[1];
   const int64_t rows = loop.numel / loop.sizes[0];
+  const bool stream = streams(a.dst, row_bytes * rows);
   parallel_for(
       rows, std::max<int64_t>(1, (256 << 10) / row_bytes), [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end;) {
@@ -97,9 +104,10 @@ void copy_rows(const RowsArgs& a) {
             rest /= loop.sizes[k];
           }
           move_kernels().copy_rows(a.dst + d, loop.strides[0][1], a.src + s, loop.strides[1][1],
-                                   row_bytes, count);
+                                   row_bytes, count, stream);
           i += count;
         }
+        if (stream) move_kernels().fence();
       });
 }
 

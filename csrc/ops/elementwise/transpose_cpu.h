@@ -1,9 +1,9 @@
 // Transposes of 1-, 2-, 4- and 8-byte elements, per ISA level.
 //
-// Every 16 x 16 tile (4-byte elements) is read and leaves as whole cache lines, so power-of-two row
-// strides, which map a column to one cache set, do no harm. Tiles follow each other along the
-// destination, which memory likes of stores past the caches; the source, more rows than the
-// hardware follows, is prefetched.
+// Every tile, one cache line of elements wide and high, is read and leaves as whole lines, so
+// power-of-two row strides, which map a column to one cache set, do no harm. Tiles follow each
+// other along the destination, which memory likes of stores past the caches; the source, more rows
+// than the hardware follows, is prefetched, also of the block that comes next.
 #pragma once
 
 #include <string.h>
@@ -16,51 +16,64 @@ namespace {
 using namespace simd;
 
 #if defined(TERCEL_LEVEL_AVX512)
-// Transposes 16 x 16 floats in registers: pairs, quads, then 128-bit lanes.
-TERCEL_INLINE void transpose_tile(__m512 (&r)[16]) {
+// 4 x 4 lanes of 128 bits
+TERCEL_INLINE void transpose_lanes(__m512& a, __m512& b, __m512& c, __m512& d) {
+  const __m512 even_ab = _mm512_shuffle_f32x4(a, b, 0x88),
+               odd_ab = _mm512_shuffle_f32x4(a, b, 0xdd);
+  const __m512 even_cd = _mm512_shuffle_f32x4(c, d, 0x88),
+               odd_cd = _mm512_shuffle_f32x4(c, d, 0xdd);
+  a = _mm512_shuffle_f32x4(even_ab, even_cd, 0x88);
+  b = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0x88);
+  c = _mm512_shuffle_f32x4(even_ab, even_cd, 0xdd);
+  d = _mm512_shuffle_f32x4(odd_ab, odd_cd, 0xdd);
+}
+TERCEL_INLINE __m512 unpacklo_64(__m512 a, __m512 b) {
+  return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+TERCEL_INLINE __m512 unpackhi_64(__m512 a, __m512 b) {
+  return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+TERCEL_INLINE void transpose_square(__m512 (&r)[16]) {  // of 4-byte elements
   __m512 t[16];
   for (int i = 0; i < 16; i += 2) {
     t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
     t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
   }
   for (int i = 0; i < 16; i += 4) {
-    const __m512d a = _mm512_castps_pd(t[i]), b = _mm512_castps_pd(t[i + 1]);
-    const __m512d c = _mm512_castps_pd(t[i + 2]), d = _mm512_castps_pd(t[i + 3]);
-    r[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-    r[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-    r[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-    r[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    for (int k = 0; k < 2; ++k) {
+      r[i + 2 * k] = unpacklo_64(t[i + k], t[i + k + 2]);
+      r[i + 2 * k + 1] = unpackhi_64(t[i + k], t[i + k + 2]);
+    }
   }
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
-    t[i + 4] = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd);
-    t[i + 8] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);
-    t[i + 12] = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xdd);
-  }
-  for (int i = 0; i < 8; ++i) {
-    r[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
-    r[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
-  }
+  for (int i = 0; i < 4; ++i) transpose_lanes(r[i], r[i + 4], r[i + 8], r[i + 12]);
 }
-// dst: 16 rows of 16 floats
-TERCEL_INLINE void transpose_16x16(float* dst, int64_t dst_row, const float* src, int64_t src_row,
-                                   bool stream) {
-  __m512 r[16];
-  for (int i = 0; i < 16; ++i) {
-    r[i] = _mm512_loadu_ps(reinterpret_cast<const char*>(src) + i * src_row);
+TERCEL_INLINE void transpose_square(__m512 (&r)[8]) {  // of 8-byte elements
+  for (int i = 0; i < 8; i += 2) {
+    const __m512 low = unpacklo_64(r[i], r[i + 1]);
+    r[i + 1] = unpackhi_64(r[i], r[i + 1]);
+    r[i] = low;
   }
-  transpose_tile(r);
-  for (int i = 0; i < 16; ++i) {
-    float* p = reinterpret_cast<float*>(reinterpret_cast<char*>(dst) + i * dst_row);
+  for (int i = 0; i < 2; ++i) transpose_lanes(r[i], r[i + 2], r[i + 4], r[i + 6]);
+}
+// A square of SIZE-byte elements, one cache line wide, in registers.
+template <int SIZE>
+TERCEL_INLINE void transpose_tile(char* dst, int64_t dst_row, const char* src, int64_t src_row,
+                                  bool stream) {
+  constexpr int B = 64 / SIZE;
+  __m512 r[B];
+  for (int i = 0; i < B; ++i) r[i] = _mm512_loadu_ps(src + i * src_row);
+  transpose_square(r);
+  for (int i = 0; i < B; ++i) {
+    char* p = dst + i * dst_row;
     if (stream) {
-      _mm512_stream_ps(p, r[i]);
+      _mm512_stream_ps(reinterpret_cast<float*>(p), r[i]);
     } else {
       _mm512_storeu_ps(p, r[i]);
     }
   }
 }
 #elif defined(TERCEL_LEVEL_AVX2)
-TERCEL_INLINE void transpose_tile(__m256 (&r)[8]) {
+TERCEL_INLINE void transpose_square(__m256 (&r)[8]) {  // of 4-byte elements
   __m256 t[8];
   for (int i = 0; i < 8; i += 2) {
     t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -73,25 +86,38 @@ TERCEL_INLINE void transpose_tile(__m256 (&r)[8]) {
     r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
   }
   for (int i = 0; i < 4; ++i) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    const __m256 low = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+    r[i] = low;
   }
-  for (int i = 0; i < 8; ++i) r[i] = t[i];
 }
-TERCEL_INLINE void transpose_16x16(float* dst, int64_t dst_row, const float* src, int64_t src_row,
-                                   bool stream) {
-  for (int half = 0; half < 2;
-       ++half) {  // 8 destination rows of 16: both halves of a line together
-    __m256 a[8], b[8];
-    for (int i = 0; i < 8; ++i) {
-      const char* p = reinterpret_cast<const char*>(src + 8 * half) + i * src_row;
+TERCEL_INLINE void transpose_square(__m256 (&r)[4]) {  // of 8-byte elements
+  __m256d t[4];
+  for (int i = 0; i < 4; i += 2) {
+    const __m256d a = _mm256_castps_pd(r[i]), b = _mm256_castps_pd(r[i + 1]);
+    t[i] = _mm256_unpacklo_pd(a, b);
+    t[i + 1] = _mm256_unpackhi_pd(a, b);
+  }
+  for (int i = 0; i < 2; ++i) {
+    r[i] = _mm256_castpd_ps(_mm256_permute2f128_pd(t[i], t[i + 2], 0x20));
+    r[i + 2] = _mm256_castpd_ps(_mm256_permute2f128_pd(t[i], t[i + 2], 0x31));
+  }
+}
+template <int SIZE>
+TERCEL_INLINE void transpose_tile(char* dst, int64_t dst_row, const char* src, int64_t src_row,
+                                  bool stream) {
+  constexpr int B = 32 / SIZE;
+  for (int half = 0; half < 2; ++half) {  // B rows of dst: both halves of a line together
+    __m256 a[B], b[B];
+    for (int i = 0; i < B; ++i) {
+      const char* p = src + 32 * half + i * src_row;
       a[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(p));
-      b[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(p + 8 * src_row));
+      b[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(p + B * src_row));
     }
-    transpose_tile(a);
-    transpose_tile(b);
-    for (int i = 0; i < 8; ++i) {
-      float* p = reinterpret_cast<float*>(reinterpret_cast<char*>(dst) + (8 * half + i) * dst_row);
+    transpose_square(a);
+    transpose_square(b);
+    for (int i = 0; i < B; ++i) {
+      float* p = reinterpret_cast<float*>(dst + (B * half + i) * dst_row);
       if (stream) {
         _mm256_stream_ps(p, a[i]);
         _mm256_stream_ps(p + 8, b[i]);
@@ -105,43 +131,44 @@ TERCEL_INLINE void transpose_16x16(float* dst, int64_t dst_row, const float* src
 #endif
 
 #if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
-// 8 x 8 elements of 2 bytes: src rows of src_row bytes, dst rows of dst_row bytes.
-TERCEL_INLINE void transpose_8x8_16bit(char* dst, int64_t dst_row, const char* src,
-                                       int64_t src_row) {
-  __m128i r[8], t[8];
-  for (int i = 0; i < 8; ++i)
-    r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(src + i * src_row));
-  for (int i = 0; i < 4; ++i) {
-    t[2 * i] = _mm_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+template <int>
+struct Width {};
+TERCEL_INLINE __m128i unpacklo(__m128i a, __m128i b, Width<1>) { return _mm_unpacklo_epi8(a, b); }
+TERCEL_INLINE __m128i unpackhi(__m128i a, __m128i b, Width<1>) { return _mm_unpackhi_epi8(a, b); }
+TERCEL_INLINE __m128i unpacklo(__m128i a, __m128i b, Width<2>) { return _mm_unpacklo_epi16(a, b); }
+TERCEL_INLINE __m128i unpackhi(__m128i a, __m128i b, Width<2>) { return _mm_unpackhi_epi16(a, b); }
+
+// A square 16 bytes wide of SIZE-byte elements, rows 64 bytes apart: interleaving the first half of
+// the rows with the second is a rotation of the index bits (row, column) by one.
+template <int SIZE>
+TERCEL_INLINE void transpose_square(char* dst, const char* src) {
+  constexpr int N = 16 / SIZE;
+  __m128i r[N], t[N];
+  for (int i = 0; i < N; ++i) r[i] = _mm_load_si128(reinterpret_cast<const __m128i*>(src + i * 64));
+  for (int bits = 1; bits < N; bits *= 2) {
+    for (int i = 0; i < N / 2; ++i) {
+      t[2 * i] = unpacklo(r[i], r[i + N / 2], Width<SIZE>());
+      t[2 * i + 1] = unpackhi(r[i], r[i + N / 2], Width<SIZE>());
+    }
+    for (int i = 0; i < N; ++i) r[i] = t[i];
   }
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm_unpacklo_epi32(t[i], t[i + 2]);
-    r[i + 1] = _mm_unpackhi_epi32(t[i], t[i + 2]);
-    r[i + 2] = _mm_unpacklo_epi32(t[i + 1], t[i + 3]);
-    r[i + 3] = _mm_unpackhi_epi32(t[i + 1], t[i + 3]);
-  }
-  for (int i = 0; i < 4; ++i) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + 2 * i * dst_row),
-                     _mm_unpacklo_epi64(r[i], r[i + 4]));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(dst + (2 * i + 1) * dst_row),
-                     _mm_unpackhi_epi64(r[i], r[i + 4]));
-  }
+  for (int i = 0; i < N; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(dst + i * 64), r[i]);
 }
-// 32 x 32 elements of 2 bytes: whole lines in, transposed between two blocks in L1, whole lines
-// out.
-TERCEL_INLINE void transpose_32x32_16bit(char* dst, int64_t dst_row, const char* src,
-                                         int64_t src_row, bool stream) {
-  alignas(64) char in[32 * 64], out[32 * 64];
-  for (int i = 0; i < 32; ++i) {
+// Narrow elements: whole lines in, transposed between two blocks in L1, whole lines out.
+template <int SIZE>
+void transpose_narrow_tile(char* dst, int64_t dst_row, const char* src, int64_t src_row,
+                           bool stream) {
+  constexpr int B = 64 / SIZE, N = 16 / SIZE;
+  alignas(64) char in[B * 64], out[B * 64];
+  for (int i = 0; i < B; ++i) {
     VecF::load(reinterpret_cast<const float*>(src + i * src_row))
         .store(reinterpret_cast<float*>(in + i * 64));
   }
   for (int r = 0; r < 4; ++r) {
     for (int c = 0; c < 4; ++c)
-      transpose_8x8_16bit(out + r * 8 * 64 + c * 16, 64, in + c * 8 * 64 + r * 16, 64);
+      transpose_square<SIZE>(out + r * N * 64 + c * 16, in + c * N * 64 + r * 16);
   }
-  for (int i = 0; i < 32; ++i) {
+  for (int i = 0; i < B; ++i) {
     const VecF line = VecF::load(reinterpret_cast<const float*>(out + i * 64));
     float* p = reinterpret_cast<float*>(dst + i * dst_row);
     if (stream) {
@@ -150,6 +177,16 @@ TERCEL_INLINE void transpose_32x32_16bit(char* dst, int64_t dst_row, const char*
       line.store(p);
     }
   }
+}
+template <>
+TERCEL_INLINE void transpose_tile<1>(char* dst, int64_t dst_row, const char* src, int64_t src_row,
+                                     bool stream) {
+  transpose_narrow_tile<1>(dst, dst_row, src, src_row, stream);
+}
+template <>
+TERCEL_INLINE void transpose_tile<2>(char* dst, int64_t dst_row, const char* src, int64_t src_row,
+                                     bool stream) {
+  transpose_narrow_tile<2>(dst, dst_row, src, src_row, stream);
 }
 #endif
 
@@ -179,44 +216,36 @@ constexpr int64_t kTransposeAhead = 256;  // bytes
 
 template <class T>
 void transpose(void* dst, int64_t dst_row, const void* src, int64_t src_row, int64_t rows,
-               int64_t cols, bool stream) {
+               int64_t cols, const void* next, bool stream) {
   char* d = static_cast<char*>(dst);
   const char* s = static_cast<const char*>(src);
 #if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
-  if constexpr (sizeof(T) == 4 || sizeof(T) == 2) {
-    constexpr int64_t kSize = sizeof(T), B = 64 / kSize;
-    const bool aligned =
-        ((reinterpret_cast<uintptr_t>(d) | static_cast<uintptr_t>(dst_row)) & 63) == 0;
-    stream = stream && aligned;
-    const int64_t full_rows = rows & ~(B - 1), full_cols = cols & ~(B - 1);
-    for (int64_t r = 0; r < full_rows; r += B) {
-      for (int64_t c = 0; c < full_cols; c += B) {
-        for (int64_t i = 0; i < B; ++i)
-          __builtin_prefetch(s + (c + i) * src_row + r * kSize + kTransposeAhead);
-        char* tile = d + r * dst_row + c * kSize;
-        const char* from = s + c * src_row + r * kSize;
-        if constexpr (kSize == 4) {
-          transpose_16x16(reinterpret_cast<float*>(tile), dst_row,
-                          reinterpret_cast<const float*>(from), src_row, stream);
-        } else {
-          transpose_32x32_16bit(tile, dst_row, from, src_row, stream);
-        }
-      }
+  constexpr int64_t kSize = sizeof(T), B = 64 / kSize;
+  stream = stream && ((reinterpret_cast<uintptr_t>(d) | static_cast<uintptr_t>(dst_row)) & 63) == 0;
+  const int64_t full_rows = rows & ~(B - 1), full_cols = cols & ~(B - 1);
+  for (int64_t r = 0; r < full_rows; r += B) {
+    const char* ahead = s + r * kSize + kTransposeAhead;
+    if (const int64_t beyond = r * kSize + kTransposeAhead - full_rows * kSize; beyond >= 0)
+      ahead = static_cast<const char*>(next) + beyond;
+    for (int64_t c = 0; c < full_cols; c += B) {
+      asm("" : "+r"(src_row), "+r"(dst_row));  // no pointer per row, kept on the stack
+      for (int64_t i = 0; i < B; ++i) __builtin_prefetch(ahead + (c + i) * src_row);
+      transpose_tile<kSize>(d + r * dst_row + c * kSize, dst_row, s + c * src_row + r * kSize,
+                            src_row, stream);
     }
-    if (stream) stream_fence();
-    if (full_rows < rows) {
-      transpose_edge<T>(d + full_rows * dst_row, dst_row, s + full_rows * kSize, src_row,
-                        rows - full_rows, cols);
-    }
-    if (full_cols < cols) {
-      transpose_edge<T>(d + full_cols * kSize, dst_row, s + full_cols * src_row, src_row, full_rows,
-                        cols - full_cols);
-    }
-    return;
   }
-#endif
-  (void)stream;
+  if (full_rows < rows) {
+    transpose_edge<T>(d + full_rows * dst_row, dst_row, s + full_rows * kSize, src_row,
+                      rows - full_rows, cols);
+  }
+  if (full_cols < cols) {
+    transpose_edge<T>(d + full_cols * kSize, dst_row, s + full_cols * src_row, src_row, full_rows,
+                      cols - full_cols);
+  }
+#else
+  (void)next, (void)stream;
   transpose_edge<T>(d, dst_row, s, src_row, rows, cols);
+#endif
 }
 
 }  // namespace
