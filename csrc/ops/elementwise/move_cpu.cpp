@@ -139,6 +139,8 @@ void stream_bytes(void* dst, const void* src, int64_t nbytes, const Ahead* ahead
   memcpy(d, s, static_cast<size_t>(nbytes % 256));
 }
 
+void fence() { stream_fence(); }
+
 // Runs of a cache line or more in vectors, the last one overlapping; a call of memcpy costs as much
 // as 256 bytes.
 void copy_rows(void* dst, int64_t dst_step, const void* src, int64_t src_step, int64_t nbytes,
@@ -186,7 +188,7 @@ extern const MoveKernels move_kernels = {
     {scatter<uint8_t>, scatter<uint16_t>, scatter<uint32_t>, scatter<uint64_t>},
     {transpose<uint8_t>, transpose<uint16_t>, transpose<uint32_t>, transpose<uint64_t>},
     stream_bytes,
-    [] { stream_fence(); },
+    fence,
     copy_rows,
 };
 
