@@ -15,6 +15,10 @@ bool exceeds_caches(int64_t out_bytes);
 // threads the same). Nor is it on Zen 5 (one thread: exp 3.4 instead of 4.6, relu 3.4 instead of
 // 5.0).
 bool streams(const void* out, int64_t out_bytes);
+// The same for an output that is written in rows: they must be whole cache lines.
+inline bool streams_rows(const void* out, int64_t rows, int64_t row_bytes) {
+  return row_bytes % 64 == 0 && streams(out, rows * row_bytes);
+}
 
 // Whether a core that reads memory in order should ask for every line itself, far ahead. Cascade
 // Lake's hardware prefetchers need help at the ends of pages only; Zen 5 looks as far ahead as its

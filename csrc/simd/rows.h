@@ -43,6 +43,15 @@ TERCEL_INLINE void store(const V& v, T* p, int64_t n) {
     v.store_n(p, n);
   }
 }
+// The same past the caches, if `past` (core/streaming.h): p at the start of a cache line then, and
+// simd::stream_fence() at the end of the task.
+template <bool kFull, class V, class T>
+TERCEL_INLINE void store(const V& v, T* p, int64_t n, bool past) {
+  if constexpr (kFull && sizeof(T) * V::size == 64) {
+    if (past) return v.stream(p);
+  }
+  store<kFull>(v, p, n);
+}
 
 // Calls f.operator()<full>(i, count) for each vector of [0, n).
 template <class V, class F>

@@ -4,6 +4,7 @@
 // moments of each (b, c) plane while it is in cache, merged over b. Merging is in double,
 // in index order (Chan et al. 1979).
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "ops/norm/batch_norm_columns.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
@@ -154,6 +155,7 @@ void apply(const BatchNormApplyArgs& a) {
   T* y = static_cast<T*>(a.y);
   const int64_t S = a.inner, C = a.channels;
   if (S >= kMinPlane) {
+    const bool past = streams_rows(y, a.batch * C, S * static_cast<int64_t>(sizeof(T)));
     parallel_for(a.batch * C, grain_for(S), [&](int64_t begin, int64_t end) {
       int64_t c = begin % C;
       for (int64_t i = begin; i < end; ++i) {
@@ -161,10 +163,11 @@ void apply(const BatchNormApplyArgs& a) {
         const T* xi = x + i * S;
         T* yi = y + i * S;
         for_vectors<V>(S, [&]<bool kFull>(int64_t k, int64_t n) {
-          store<kFull>(fma(load<kFull, V>(xi + k, n) - m, scale, shift), yi + k, n);
+          store<kFull>(fma(load<kFull, V>(xi + k, n) - m, scale, shift), yi + k, n, past);
         });
         if (++c == C) c = 0;
       }
+      if (past) simd::stream_fence();
     });
     return;
   }

@@ -3,6 +3,7 @@
 // rows, or fixed chunks of very long rows. Parameter gradients: fixed blocks of rows, then the
 // blocks in order.
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
 
@@ -12,7 +13,7 @@ namespace {
 // y = (x - mean) * rstd * w + b for n elements, parameters per element
 template <class T, bool kW, bool kB>
 void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, acc_t<T> mean,
-                       acc_t<T> rstd, int64_t n, int64_t ahead) {
+                       acc_t<T> rstd, int64_t n, int64_t ahead, bool past) {
   using V = Vec<acc_t<T>>;
   const V m(mean), r(rstd);
   for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
@@ -25,19 +26,19 @@ void apply_elementwise(const T* x, T* y, const acc_t<T>* w, const acc_t<T>* b, a
     } else if constexpr (kB) {
       v = v + load<kFull, V>(b + i, k);
     }
-    store<kFull>(v, y + i, k);
+    store<kFull>(v, y + i, k, past);
   });
 }
 
 // y = (x - mean) * scale + shift for n elements of one channel
 template <class T>
 void apply_uniform(const T* x, T* y, acc_t<T> mean, acc_t<T> scale, acc_t<T> shift, int64_t n,
-                   int64_t ahead) {
+                   int64_t ahead, bool past) {
   using V = Vec<acc_t<T>>;
   const V m(mean), s(scale), b(shift);
   for_vectors<V>(n, [&]<bool kFull>(int64_t i, int64_t k) {
     __builtin_prefetch(x + i + ahead, 0, 2);
-    store<kFull>(fma(load<kFull, V>(x + i, k) - m, s, b), y + i, k);
+    store<kFull>(fma(load<kFull, V>(x + i, k) - m, s, b), y + i, k, past);
   });
 }
 
@@ -61,7 +62,7 @@ TERCEL_INLINE void add_residual(const RowNormFwdArgs& a, int64_t first, int64_t 
 // Elements [begin, end) of row r; those `ahead` elements further are fetched.
 template <class T>
 void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, acc_t<T> mean,
-               acc_t<T> rstd, int64_t ahead) {
+               acc_t<T> rstd, int64_t ahead, bool past) {
   using A = acc_t<T>;
   const T* x = source_of<T>(a) + r * a.n;
   T* y = static_cast<T*>(a.y) + r * a.n;
@@ -70,25 +71,25 @@ void apply_row(const RowNormFwdArgs& a, int64_t r, int64_t begin, int64_t end, a
   const A* b = a.b ? static_cast<const A*>(a.b) + first_channel : nullptr;
   const int64_t n = end - begin;
   if (!w && !b) {
-    apply_elementwise<T, false, false>(x + begin, y + begin, nullptr, nullptr, mean, rstd, n,
-                                       ahead);
+    apply_elementwise<T, false, false>(x + begin, y + begin, nullptr, nullptr, mean, rstd, n, ahead,
+                                       past);
   } else if (a.inner == 1) {
     if (w && b) {
       apply_elementwise<T, true, true>(x + begin, y + begin, w + begin, b + begin, mean, rstd, n,
-                                       ahead);
+                                       ahead, past);
     } else if (w) {
       apply_elementwise<T, true, false>(x + begin, y + begin, w + begin, nullptr, mean, rstd, n,
-                                        ahead);
+                                        ahead, past);
     } else {
       apply_elementwise<T, false, true>(x + begin, y + begin, nullptr, b + begin, mean, rstd, n,
-                                        ahead);
+                                        ahead, past);
     }
   } else {
     for (int64_t i = begin; i < end;) {
       const int64_t c = i / a.inner;
       const int64_t stop = (c + 1) * a.inner < end ? (c + 1) * a.inner : end;
-      apply_uniform<T>(x + i, y + i, mean, w ? rstd * w[c] : rstd, b ? b[c] : A(0), stop - i,
-                       ahead);
+      apply_uniform<T>(x + i, y + i, mean, w ? rstd * w[c] : rstd, b ? b[c] : A(0), stop - i, ahead,
+                       past);
       i = stop;
     }
   }
@@ -107,7 +108,7 @@ TERCEL_INLINE A finish_row(const RowNormFwdArgs& a, int64_t r, double mean, doub
 // Rows [r, r + kRows), which stay in the cache between the passes; those that follow are fetched
 // while these are written.
 template <class T, int kRows, bool kRms>
-TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r) {
+TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r, bool past) {
   using A = acc_t<T>;
   Moments m[kRows];
   add_residual<T>(a, r * a.n, kRows * a.n);
@@ -115,7 +116,7 @@ TERCEL_INLINE void fwd_rows(const RowNormFwdArgs& a, int64_t r) {
   A rstd[kRows];
   for (int k = 0; k < kRows; ++k) rstd[k] = finish_row<A>(a, r + k, m[k].mean, m[k].m2);
   for (int k = 0; k < kRows; ++k)
-    apply_row<T>(a, r + k, 0, a.n, static_cast<A>(m[k].mean), rstd[k], kRows * a.n);
+    apply_row<T>(a, r + k, 0, a.n, static_cast<A>(m[k].mean), rstd[k], kRows * a.n, past);
 }
 
 template <class T, bool kRms>
@@ -123,6 +124,9 @@ void fwd(const RowNormFwdArgs& a) {
   using A = acc_t<T>;
   const T* x = source_of<T>(a);
   const int64_t n = a.n, chunks = row_norm_chunks(n, sizeof(T));
+  const int64_t channel_bytes = a.inner * static_cast<int64_t>(sizeof(T));
+  const bool past = streams_rows(a.y, a.rows, n * static_cast<int64_t>(sizeof(T))) &&
+                    (a.inner == 1 || channel_bytes % 64 == 0);
   if (chunks == 1) {
     parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
       int64_t r = begin;
@@ -130,12 +134,13 @@ void fwd(const RowNormFwdArgs& a) {
       // distances of a power of two, and their outputs do not stay in the L1 cache.
       const int64_t row_bytes = n * static_cast<int64_t>(sizeof(T));
       if (row_bytes <= 2048) {
-        for (; r + 4 <= end; r += 4) fwd_rows<T, 4, kRms>(a, r);
+        for (; r + 4 <= end; r += 4) fwd_rows<T, 4, kRms>(a, r, past);
       }
       if (row_bytes <= 4096) {
-        for (; r + 2 <= end; r += 2) fwd_rows<T, 2, kRms>(a, r);
+        for (; r + 2 <= end; r += 2) fwd_rows<T, 2, kRms>(a, r, past);
       }
-      for (; r < end; ++r) fwd_rows<T, 1, kRms>(a, r);
+      for (; r < end; ++r) fwd_rows<T, 1, kRms>(a, r, past);
+      if (past) simd::stream_fence();
     });
     return;
   }
@@ -169,8 +174,9 @@ void fwd(const RowNormFwdArgs& a) {
       const int64_t r = i / chunks, start = i % chunks * kRowChunk;
       const Moments p = part[r * chunks];
       apply_row<T>(a, r, start, n - start < kRowChunk ? n : start + kRowChunk,
-                   static_cast<A>(p.mean), static_cast<A>(p.m2), kRowChunk);
+                   static_cast<A>(p.mean), static_cast<A>(p.m2), kRowChunk, past);
     }
+    if (past) simd::stream_fence();
   });
 }
 
