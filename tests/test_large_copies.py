@@ -42,3 +42,47 @@ def test_elementwise_beyond_the_caches(large, isa):
     out = tercel.empty(t.numel() + 1, dtype=t.dtype)[1:]  # not at a line's start
     same(tercel.add(t.view(-1), 1, out=out), (x + 1).reshape(-1))
     same(out.add_(out), 2 * (x + 1).reshape(-1))
+
+
+def test_norms_beyond_the_caches(isa):
+    """Rows of whole lines and not: the same numbers as row by row."""
+    F = tercel.nn.functional
+    for rows, cols in ((8300, 1024), (8200, 1030)):
+        x = tercel.randn(rows, cols)
+        w, b = tercel.randn(cols), tercel.randn(cols)
+        grad = tercel.randn(rows, cols)
+        for fn in (
+            lambda x: F.layer_norm(x, (cols,), w[:cols], b[:cols]),
+            lambda x: F.softmax(x, 1),
+            lambda x: F.log_softmax(x, 1),
+        ):
+            results = []
+            for part in (slice(None), slice(4000, 4100)):  # past the caches, and within
+                t = x[part].clone().requires_grad_()
+                y = fn(t)
+                y.backward(grad[part])
+                results.append((y.detach(), t.grad))
+            for whole, few in zip(*results, strict=True):
+                assert tercel.equal(whole[4000:4100], few)
+
+
+def test_channel_norms_beyond_the_caches(isa):
+    F = tercel.nn.functional
+    x, grad = tercel.randn(40, 64, 60, 60), tercel.randn(40, 64, 60, 60)
+    mean, var, w = tercel.randn(64), tercel.rand(64) + 0.5, tercel.randn(64)
+    for fn in (
+        lambda x: F.group_norm(x, 16, w, w),
+        lambda x: F.batch_norm(x, mean, var, w, w),
+        lambda x: F.instance_norm(x),
+    ):
+        results = []
+        for part in (slice(None), slice(7, 8)):
+            t = x[part].clone().requires_grad_()
+            y = fn(t)
+            y.backward(grad[part])
+            results.append((y.detach(), t.grad))
+        for whole, one in zip(*results, strict=True):
+            assert tercel.equal(whole[7:8], one)
+    joined = tercel.cat([x.flatten(1), grad.flatten(1)], 1)
+    assert tercel.equal(joined[:, : 64 * 3600], x.flatten(1))
+    assert tercel.equal(joined[:, 64 * 3600 :], grad.flatten(1))

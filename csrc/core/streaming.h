@@ -9,11 +9,12 @@ namespace tercel {
 // Whether an output of this size is larger than the caches keep.
 bool exceeds_caches(int64_t out_bytes);
 
-// Whether writing it in order is faster past the caches. It is not on Skylake and Cascade Lake
-// servers: there one core writes 6 GB/s past the caches, and the reads ahead of ordinary stores
-// overlap with the computation (64 MB: add 17.5 instead of 21.8 ms, exp 15.9 instead of 22.4, two
-// threads the same). Nor is it on Zen 5 (one thread: exp 3.4 instead of 4.6, relu 3.4 instead of
-// 5.0).
+// Whether writing it in order is faster past the caches: lines at `out` are whole and need not be
+// read first (64 MB on Zen 5: relu 3.3 -> 2.4 ms, where 7.3 -> 4.2). A store fence per few KB would
+// cost more than that (9 ms at one per KB), so one ends each task. It is not faster on Skylake and
+// Cascade Lake servers: there one core writes 6 GB/s past the caches, and the reads ahead of
+// ordinary stores overlap with the computation (64 MB: add 17.5 instead of 21.8 ms, exp 15.9
+// instead of 22.4, two threads the same; measured with a fence per 4 KB).
 bool streams(const void* out, int64_t out_bytes);
 // The same for an output that is written in rows: they must be whole cache lines.
 inline bool streams_rows(const void* out, int64_t rows, int64_t row_bytes) {

@@ -1,6 +1,7 @@
 // Batch norm backward over x [B, C, S]: the two sums of a channel by the schemes of the statistics
 // (batch_norm_by_columns), blocks added in double in index order, then dx.
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "ops/norm/batch_norm_columns.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
@@ -133,7 +134,8 @@ void input_grad(const BatchNormBwdArgs& a, acc_t<T>* expanded) {
   T* dx = static_cast<T*>(a.dx);
   const int64_t S = a.inner, C = a.channels;
   if (S >= kMinPlane) {
-    parallel_for(a.batch * C, grain_for(S), [&](int64_t begin, int64_t end) {
+    const bool past = streams_rows(dx, a.batch * C, S * static_cast<int64_t>(sizeof(T)));
+    parallel_for(a.batch * C, grain_for(S, past), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const GradCoefficients<A> g = grad_coefficients<A>(a, i % C);
         const V scale(g.scale);
@@ -141,16 +143,18 @@ void input_grad(const BatchNormBwdArgs& a, acc_t<T>* expanded) {
         T* di = dx + i * S;
         if (!a.training) {
           for_vectors<V>(S, [&]<bool kFull>(int64_t k, int64_t n) {
-            store<kFull>(load<kFull, V>(gi + k, n) * scale, di + k, n);
+            store<kFull>(load<kFull, V>(gi + k, n) * scale, di + k, n, past);
           });
           continue;
         }
         const V mean(g.mean), shift(g.shift), slope(g.slope);
         for_vectors<V>(S, [&]<bool kFull>(int64_t k, int64_t n) {
           const V t = load<kFull, V>(gi + k, n) - shift;
-          store<kFull>(simd::fnma(load<kFull, V>(xi + k, n) - mean, slope, t) * scale, di + k, n);
+          store<kFull>(simd::fnma(load<kFull, V>(xi + k, n) - mean, slope, t) * scale, di + k, n,
+                       past);
         });
       }
+      if (past) simd::stream_fence();
     });
     return;
   }

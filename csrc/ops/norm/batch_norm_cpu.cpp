@@ -156,7 +156,7 @@ void apply(const BatchNormApplyArgs& a) {
   const int64_t S = a.inner, C = a.channels;
   if (S >= kMinPlane) {
     const bool past = streams_rows(y, a.batch * C, S * static_cast<int64_t>(sizeof(T)));
-    parallel_for(a.batch * C, grain_for(S), [&](int64_t begin, int64_t end) {
+    parallel_for(a.batch * C, grain_for(S, past), [&](int64_t begin, int64_t end) {
       int64_t c = begin % C;
       for (int64_t i = begin; i < end; ++i) {
         const V m(mean[c]), scale(w ? rstd[c] * w[c] : rstd[c]), shift(b ? b[c] : A(0));

@@ -1,6 +1,7 @@
 // Group norm backward: sums of each channel of a sample in double, which the group adds up for dx
 // and the batch, in index order, for dw and db. Threads take groups, then channels.
 #include "core/parallel.h"
+#include "core/streaming.h"
 #include "ops/norm/norm_kernels.h"
 #include "ops/norm/norm_stats.h"
 
@@ -42,7 +43,8 @@ void group_bwd(const GroupNormBwdArgs& a) {
           *rstd = static_cast<const A*>(a.rstd);
   T* dx = static_cast<T*>(a.dx);
   const int64_t S = a.inner, C = a.channels, per_group = C / a.groups, n = per_group * S;
-  parallel_for(a.batch * a.groups, grain_for(n), [&](int64_t begin, int64_t end) {
+  const bool past = dx && streams_rows(dx, a.batch * C, S * static_cast<int64_t>(sizeof(T)));
+  parallel_for(a.batch * a.groups, grain_for(n, past), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const int64_t first_channel = row % a.groups * per_group;
       double* sums = a.workspace + row * per_group * 2;
@@ -66,10 +68,11 @@ void group_bwd(const GroupNormBwdArgs& a) {
         for_vectors<V>(S, [&]<bool kFull>(int64_t i, int64_t k) {
           const V t = fma(load<kFull, V>(dy + at + i, k), vw, -v1);
           const V d = load<kFull, V>(x + at + i, k) - vm;
-          store<kFull>(simd::fnma(d, v2, t) * vr, dx + at + i, k);
+          store<kFull>(simd::fnma(d, v2, t) * vr, dx + at + i, k, past);
         });
       }
     }
+    if (past) simd::stream_fence();
   });
   if (!a.dw && !a.db) return;
   parallel_for(C, grain_for(a.batch), [&](int64_t begin, int64_t end) {

@@ -8,9 +8,11 @@
 namespace tercel {
 namespace {
 
-// Items a task takes: enough elements.
-TERCEL_INLINE int64_t grain_for(int64_t elements_per_item) {
-  const int64_t g = 16384 / (elements_per_item < 1 ? 1 : elements_per_item);
+// Items a task takes: enough elements; more where it ends in waiting for its stores past the
+// caches.
+TERCEL_INLINE int64_t grain_for(int64_t elements_per_item, bool past = false) {
+  const int64_t elements = past ? 131072 : 16384;
+  const int64_t g = elements / (elements_per_item < 1 ? 1 : elements_per_item);
   return g < 1 ? 1 : g;
 }
 

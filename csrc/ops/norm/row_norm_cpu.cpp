@@ -128,7 +128,7 @@ void fwd(const RowNormFwdArgs& a) {
   const bool past = streams_rows(a.y, a.rows, n * static_cast<int64_t>(sizeof(T))) &&
                     (a.inner == 1 || channel_bytes % 64 == 0);
   if (chunks == 1) {
-    parallel_for(a.rows, grain_for(n), [&](int64_t begin, int64_t end) {
+    parallel_for(a.rows, grain_for(n, past), [&](int64_t begin, int64_t end) {
       int64_t r = begin;
       // Rows taken together wait for their last sums at once. More than 8 KiB of them, often at
       // distances of a power of two, and their outputs do not stay in the L1 cache.
@@ -195,6 +195,7 @@ struct BwdPointers {
   const A *w, *mean, *rstd;
   T* dx;
   int64_t n;
+  bool past;  // dx goes past the caches
 };
 
 // sum dy w and rstd * sum dy w (x - mean) of a row, over n
@@ -254,7 +255,7 @@ TERCEL_OUTLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, a
       if (dx) {
         V t = dy * w;
         if constexpr (!kRms) t = t - V(c1[g]);
-        store<kFull>(simd::fnma(xhat, V(c2[g]), t) * rstd, dx + at, m);
+        store<kFull>(simd::fnma(xhat, V(c2[g]), t) * rstd, dx + at, m, p.past);
       }
       aw = fma(dy, xhat, aw);
       if constexpr (!kRms) ab = ab + dy;
@@ -275,11 +276,12 @@ void bwd(const RowNormBwdArgs& a) {
                          static_cast<const A*>(a.mean),
                          static_cast<const A*>(a.rstd),
                          static_cast<T*>(a.dx),
-                         a.n};
+                         a.n,
+                         a.dx && streams_rows(a.dx, a.rows, a.n * static_cast<int64_t>(sizeof(T)))};
   const int64_t n = a.n, per = row_norm_block_rows(a.rows), blocks = row_norm_blocks(a.rows);
   A* partial = static_cast<A*>(a.workspace);
   const bool wants_parameters = a.dw || a.db;
-  const int64_t at_once = grain_for(n * per);
+  const int64_t at_once = grain_for(n * per, p.past);
   parallel_for(blocks, at_once, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       A *dw = nullptr, *db = nullptr;
@@ -296,6 +298,7 @@ void bwd(const RowNormBwdArgs& a) {
       }
       for (; r < stop; ++r) bwd_rows<T, 1, kRms>(p, r, dw, db);
     }
+    if (p.past) simd::stream_fence();
   });
   if (!wants_parameters) return;
   using V = Vec<A>;

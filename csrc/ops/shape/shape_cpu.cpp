@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "core/parallel.h"
+#include "core/streaming.h"
+#include "ops/elementwise/move_kernels.h"
 #include "ops/shape/shape_kernels.h"
 
 namespace tercel {
@@ -43,12 +45,19 @@ void copy_rows(const CopyRowsArgs& a) {
     });
     return;
   }
-  parallel_for(a.rows, kChunkBytes / (a.row_bytes > 0 ? a.row_bytes : 1),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t r = begin; r < end; ++r) {
-                   copy_bytes(a.dst + r * a.dst_pitch, a.src + r * a.src_pitch, a.row_bytes);
-                 }
-               });
+  const bool past = streams_rows(a.dst, a.rows, a.row_bytes) && a.dst_pitch % 64 == 0;
+  const MoveKernels& move = TERCEL_LEVEL::move_kernels;
+  parallel_for(
+      a.rows, kChunkBytes / (a.row_bytes > 0 ? a.row_bytes : 1), [&](int64_t begin, int64_t end) {
+        if (past) {
+          move.copy_rows(a.dst + begin * a.dst_pitch, a.dst_pitch, a.src + begin * a.src_pitch,
+                         a.src_pitch, a.row_bytes, end - begin, past);
+          return move.fence();
+        }
+        for (int64_t r = begin; r < end; ++r) {
+          copy_bytes(a.dst + r * a.dst_pitch, a.src + r * a.src_pitch, a.row_bytes);
+        }
+      });
 }
 
 void triangle(const TriangleArgs& a) {

@@ -4,6 +4,7 @@
 // read from memory once; along another dim a tile of columns is read twice. Exponentials of 16-bit
 // rows are not rounded in between: they wait in a buffer, those of long rows are computed twice.
 // Work is split over rows or tiles.
+#include "core/streaming.h"
 #include "ops/softmax/softmax_kernels.h"
 #include "ops/softmax/softmax_rows.h"
 
@@ -123,21 +124,22 @@ void softmax_typed(const SoftmaxArgs& a) {
 }
 
 template <class T>
-void softmax_bwd_row(const T* y, const T* g, T* dx, int64_t n, bool log) {
+void softmax_bwd_row(const T* y, const T* g, T* dx, int64_t n, bool log, bool past) {
   using V = ComputeVec<T>;
   if (log) {
     const V total(row_sum<V>(n, [&](int64_t i, int64_t lanes)
                                     TERCEL_LAMBDA_INLINE { return load_lanes<V>(g + i, lanes); }));
     row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
       const V p = exp_of(load_lanes<V>(y + i, lanes));
-      store_lanes(fnma(p, total, load_lanes<V>(g + i, lanes)), dx + i, lanes);
+      store_lanes(fnma(p, total, load_lanes<V>(g + i, lanes)), dx + i, lanes, past);
     });
   } else {
     const V dot(row_sum<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
       return load_lanes<V>(g + i, lanes) * load_lanes<V>(y + i, lanes);
     }));
     row_each<V>(n, [&](int64_t i, int64_t lanes) TERCEL_LAMBDA_INLINE {
-      store_lanes((load_lanes<V>(g + i, lanes) - dot) * load_lanes<V>(y + i, lanes), dx + i, lanes);
+      store_lanes((load_lanes<V>(g + i, lanes) - dot) * load_lanes<V>(y + i, lanes), dx + i, lanes,
+                  past);
     });
   }
 }
@@ -168,10 +170,12 @@ void softmax_bwd_typed(const SoftmaxBwdArgs& a) {
   const T* g = static_cast<const T*>(a.g);
   T* dx = static_cast<T*>(a.dx);
   if (a.inner == 1) {
-    parallel_for(a.outer, softmax_grain(a.n), [&](int64_t begin, int64_t end) {
+    const bool past = streams_rows(dx, a.outer, a.n * static_cast<int64_t>(sizeof(T)));
+    parallel_for(a.outer, softmax_grain(a.n) * (past ? 16 : 1), [&](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; ++o) {
-        softmax_bwd_row(y + o * a.n, g + o * a.n, dx + o * a.n, a.n, a.log);
+        softmax_bwd_row(y + o * a.n, g + o * a.n, dx + o * a.n, a.n, a.log, past);
       }
+      if (past) simd::stream_fence();
     });
     return;
   }

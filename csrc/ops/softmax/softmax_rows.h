@@ -134,6 +134,14 @@ TERCEL_INLINE void store_lanes(V v, T* p, int64_t lanes) {
   else
     v.store_n(p, lanes);
 }
+// The same past the caches, if `past` (core/streaming.h).
+template <class V, class T>
+TERCEL_INLINE void store_lanes(V v, T* p, int64_t lanes, bool past) {
+  if constexpr (sizeof(T) * V::size == 64) {
+    if (past && lanes == V::size) return v.stream(p);
+  }
+  store_lanes(v, p, lanes);
+}
 
 // What is subtracted before exp in logsumexp: the maximum, or 0 if that is infinite.
 template <class S>
