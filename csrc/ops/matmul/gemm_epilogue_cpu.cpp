@@ -48,9 +48,45 @@ TERCEL_INLINE void store_at(const V& v, O* p, int64_t stride, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i * stride] = buffer[i];
 }
 
+// Whether along a row everything lies together, and nothing is scaled or kept.
+TERCEL_INLINE bool usual(const GemmEpilogueArgs& g) {
+  const GemmEpilogue& e = g.epilogue;
+  return g.out_col_stride == 1 && e.alpha == 1.0 && (e.beta == 0.0 || e.c_col_stride == 1) &&
+         !e.row_scale && !e.col_scale && !e.pre && (!e.residual || e.residual_col_stride == 1);
+}
+// Beside a product over a few hundred k the tests of the general case, vector by vector, would be
+// seen.
+template <class V, class T, class O, bool kC, bool kActivation, bool kResidual>
+void usual_rows(const GemmEpilogueArgs& g) {
+  const GemmEpilogue& e = g.epilogue;
+  const V beta(static_cast<T>(e.beta));
+  for (int64_t i = 0; i < g.m; ++i) {
+    const T* acc = static_cast<const T*>(g.acc) + i * g.ld;
+    O* out = static_cast<O*>(g.out) + i * g.out_row_stride;
+    const O* c = static_cast<const O*>(e.c) + i * e.c_row_stride;
+    const O* residual = static_cast<const O*>(e.residual) + i * e.residual_row_stride;
+    for_vectors<V>(g.n, [&]<bool kFull>(int64_t j, int64_t n) {
+      V v = load<kFull, V>(acc + j, n);
+      if constexpr (kC) v = fma(beta, load<kFull, V>(c + j, n), v);
+      if constexpr (kActivation) v = activate(v, e.activation);
+      if constexpr (kResidual) v = v + load<kFull, V>(residual + j, n);
+      store<kFull>(v, out + j, n);
+    });
+  }
+}
+
 template <class V, class T, class O>
 [[gnu::noinline]] void epilogue_rows(const GemmEpilogueArgs& g) {
   const GemmEpilogue& e = g.epilogue;
+  if (usual(g)) {
+    constexpr void (*kRows[])(const GemmEpilogueArgs&) = {
+        usual_rows<V, T, O, false, false, false>, usual_rows<V, T, O, true, false, false>,
+        usual_rows<V, T, O, false, true, false>,  usual_rows<V, T, O, true, true, false>,
+        usual_rows<V, T, O, false, false, true>,  usual_rows<V, T, O, true, false, true>,
+        usual_rows<V, T, O, false, true, true>,   usual_rows<V, T, O, true, true, true>};
+    return kRows[(e.beta != 0.0) + 2 * (e.activation != GemmActivation::none) + 4 * !!e.residual](
+        g);
+  }
   const V alpha(static_cast<T>(e.alpha)), beta(static_cast<T>(e.beta));
   for (int64_t i = 0; i < g.m; ++i) {
     const T* acc = static_cast<const T*>(g.acc) + i * g.ld;
