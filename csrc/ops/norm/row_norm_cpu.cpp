@@ -248,6 +248,8 @@ TERCEL_OUTLINE void bwd_rows(const BwdPointers<T>& p, int64_t r, acc_t<T>* dw, a
 #pragma GCC unroll 4
     for (int g = 0; g < kRows; ++g) {
       const int64_t at = (r + g) * p.n + i;
+      __builtin_prefetch(p.dy + at + kRows * p.n);  // the rows that follow
+      __builtin_prefetch(p.x + at + kRows * p.n);
       const V dy = load<kFull, V>(p.dy + at, m), rstd(p.rstd[r + g]);
       V xhat = load<kFull, V>(p.x + at, m);
       if constexpr (!kRms) xhat = xhat - V(p.mean[r + g]);
