@@ -117,27 +117,32 @@ void row_sums(const RowSumsArgs& a) {
   });
 }
 
-template <class T>
+template <class T, bool kScale>
 void sum_bag(const BagArgs& a, int64_t b) {
   using A = acc_t<T>;
   using V = Vec<A>;
   const T* table = static_cast<const T*>(a.table);
-  const A* scale = a.scale ? static_cast<const A*>(a.scale) + a.start[b] : nullptr;
+  const A* scale = kScale ? static_cast<const A*>(a.scale) + a.start[b] : nullptr;
   const int64_t* idx = a.idx + a.start[b];
   const int64_t count = a.start[b + 1] - a.start[b];
   int64_t used = count;
   if (a.skip >= 0) {
     for (int64_t k = 0; k < count; ++k) used -= idx[k] == a.skip;
   }
+  // As many rows further on are fetched meanwhile: the next bag's, if it is as large.
+  const bool more = a.start[a.bags] - a.start[b] >= 2 * count;
+  const int64_t* next = more ? idx + count : idx;
   T* out = static_cast<T*>(a.out) + b * a.dim;
   const V divisor(static_cast<A>(used < 1 ? 1 : used));
   for_tiles<V>(a.dim, [&]<int kN, bool kFull>(int64_t j, int64_t lanes) {
     V s[kN];
     sum_terms<A, kN, kFull>(count, lanes, s,
                             [&]<bool kF>(int64_t k, int64_t offset, int64_t m, const V& acc) -> V {
+                              __builtin_prefetch(table + next[k] * a.dim + j + offset);
                               if (idx[k] == a.skip) return acc;
                               const V x = load<kF, V>(table + idx[k] * a.dim + j + offset, m);
-                              return scale ? fma(x, V(scale[k]), acc) : acc + x;
+                              if constexpr (kScale) return fma(x, V(scale[k]), acc);
+                              return acc + x;
                             });
     for (int u = 0; u < kN; ++u) {
       store<kFull>(a.mode == BagMode::mean ? s[u] / divisor : s[u], out + j + u * V::size, lanes);
@@ -169,8 +174,10 @@ void bag(const BagArgs& a) {
   visit<TERCEL_FLOATS>(a.dtype, "embedding_bag", [&]<class T>() {
     const int64_t average = a.bags > 0 ? (a.start[a.bags] - a.start[0]) / a.bags + 1 : 1;
     parallel_for(a.bags, grain_for(a.dim * average), [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b)
-        a.mode == BagMode::max ? max_bag<T>(a, b) : sum_bag<T>(a, b);
+      const auto one = a.mode == BagMode::max ? max_bag<T>
+                       : a.scale              ? sum_bag<T, true>
+                                              : sum_bag<T, false>;
+      for (int64_t b = begin; b < end; ++b) one(a, b);
     });
   });
 }
