@@ -73,7 +73,7 @@ TERCEL_OUTLINE int words_of_lines(const GemmPackArgs& g) {
   return least.exponent();
 }
 
-constexpr int64_t kAhead = 256;  // bytes of a row
+constexpr int64_t kAhead = 256;  // elements of a row
 
 // Any strides: squares of 16 rows x 32 k, transposed.
 template <class S>
@@ -96,8 +96,10 @@ TERCEL_OUTLINE int words_of_squares(const GemmPackArgs& g) {
           if (rows == 16 && cols == 32 && g.k_stride == 1) {
             lines = reinterpret_cast<const char*>(in);
             stride = g.row_stride * 2;
+            const int64_t beyond = k + kAhead - g.kc;  // the block's end: the rows that follow
+            const bf16* ahead = beyond < 0 ? in + kAhead : in + 16 * g.row_stride + beyond - k;
             for (int64_t line = 0; line < 16; ++line)
-              __builtin_prefetch(lines + line * stride + kAhead, 0, 2);
+              __builtin_prefetch(ahead + line * g.row_stride, 0, 2);
           } else {
             gather_square(in, g.row_stride, g.k_stride, rows, cols, gathered);
           }
