@@ -35,12 +35,13 @@ void pack_strided(const GemmPackArgs& g) {
 template <class S, class T>
 void pack_rows(const GemmPackArgs& g) {
   constexpr int L = TransposeTraits<T>::kLanes;
+  const int64_t ahead = (prefetches_reads() ? 4 : 1) * g.row_stride;
   for (int64_t r = 0; r < g.rows; ++r) {
     const S* in = static_cast<const S*>(g.src) + r * g.row_stride;
     T* out = static_cast<T*>(g.dst) + r * g.panel_stride;
     int64_t p = 0;
     for (; p + L <= g.kc; p += L) {
-      __builtin_prefetch(in + p + g.row_stride, 0, 2);
+      __builtin_prefetch(in + p + ahead, 0, 2);
       store(out + p, load_lanes(in + p));
     }
     for (; p < g.kc; ++p) out[p] = static_cast<T>(in[p]);
