@@ -41,6 +41,7 @@ struct ConvPadArgs {
 // One phase of the output: the pixels (first + step * j) of the output grid.
 struct ConvPhase {
   int64_t taps;           // T of this phase
+  int64_t columns;        // taps that differ in x only, consecutive in k
   int64_t K;              // C T
   const int64_t* offset;  // [K] element of the source, relative to group and image, of pixel 0
   const int64_t* tap;     // [T] index of the tap in w

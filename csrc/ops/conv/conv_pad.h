@@ -6,7 +6,7 @@
 #include "ops/conv/conv_args.h"
 #include "simd/prefetch.h"
 #include "simd/vec.h"
-#if defined(TERCEL_LEVEL_AVX512)
+#if defined(TERCEL_LEVEL_AVX512) || defined(TERCEL_LEVEL_AVX2)
 #include <immintrin.h>
 #endif
 
@@ -31,7 +31,18 @@ TERCEL_INLINE void convert_row(const S* src, int64_t step, T* dst, int64_t n) {
     for (; i + V::size <= n; i += V::size) V::load(src + i).store(dst + i);
     if (i < n) V::load_n(src + i, n - i).store_n(dst + i, n - i);
   } else {
-    for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<T>(src[i * step]);
+    int64_t i = 0;
+#if defined(TERCEL_LEVEL_AVX2)
+    if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
+      for (; step == 2 && i + 8 <= n; i += 8) {  // reads up to the last pixel and no further
+        const __m256 v =
+            _mm256_shuffle_ps(_mm256_loadu_ps(src + 2 * i), _mm256_loadu_ps(src + 2 * i + 7), 0xd8);
+        _mm256_storeu_ps(dst + i,
+                         _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)));
+      }
+    }
+#endif
+    for (; i < n; ++i) dst[i] = static_cast<T>(src[i * step]);
   }
 }
 
@@ -52,65 +63,93 @@ TERCEL_INLINE __mmask16 lanes_inside(int64_t first, int64_t size) {
   return high > low ? static_cast<__mmask16>((1u << high) - (1u << low)) : __mmask16{0};
 }
 
-// Rows of n <= 16 kVectors pixels: dst[j] = src[first + step * j], or 0 where that is outside of
-// [0, size); step 1, 2 or 4. Every lane is masked, and the masks are those of all rows of a plane:
-// nothing outside of src and dst is touched, and 16 pixels cost one load per step and one store.
+TERCEL_INLINE __m512 load_lanes(__mmask16 m, const float* p) { return _mm512_maskz_loadu_ps(m, p); }
+TERCEL_INLINE __m512 load_lanes(__mmask16 m, const f16* p) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, p));
+}
+TERCEL_INLINE __m512 load_lanes(__mmask16 m, const bf16* p) {
+  const __m512i v = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+}
+
+// Rows of n <= 16 kVectors pixels of each of `count` residues: dst[c][j] = src[step * j +
+// residue[c]], or 0 where first + that is outside of [0, size); step 1, 2 or 4, residues in
+// [0, step). Every lane is masked, and the masks are those of all rows of a plane: nothing outside
+// of src and dst is touched, and 16 pixels of all residues cost one load per step.
 template <int step>
 struct RowSampler {
   static constexpr int kVectors = 16;
-  int vectors;
+  int vectors, count;
+  int64_t plane;  // elements between residues in dst
   __mmask16 in[kVectors][step], out[kVectors];
+  __m512i index[step];
 
-  RowSampler(int64_t size, int64_t first, int64_t n) : vectors(static_cast<int>((n + 15) / 16)) {
+  RowSampler(int64_t size, int64_t first, int64_t n, int64_t residues, const int64_t* residue,
+             int64_t lowest, int64_t plane_size)
+      : vectors(static_cast<int>((n + 15) / 16)),
+        count(static_cast<int>(residues)),
+        plane(plane_size) {
+    constexpr int kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const __m512i places = _mm512_mullo_epi32(_mm512_loadu_si512(kAll), _mm512_set1_epi32(step));
+    for (int c = 0; c < count; ++c)
+      index[c] = _mm512_add_epi32(places, _mm512_set1_epi32(static_cast<int>(residue[c] - lowest)));
     for (int v = 0; v < vectors; ++v) {
       for (int i = 0; i < step; ++i) in[v][i] = lanes_inside(first + 16 * (v * step + i), size);
       out[v] = lanes_inside(0, n - 16 * v);
     }
   }
-  TERCEL_INLINE void run(const float* src, float* dst) const {
-    constexpr int kAll[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    const __m512i index = _mm512_mullo_epi32(_mm512_loadu_si512(kAll), _mm512_set1_epi32(step));
+  template <class S>
+  TERCEL_INLINE void run(const S* src, float* dst) const {
     for (int v = 0; v < vectors; ++v, src += 16 * step, dst += 16) {
       __m512 x[step];
 #pragma GCC unroll 4
-      for (int i = 0; i < step; ++i) x[i] = _mm512_maskz_loadu_ps(in[v][i], src + 16 * i);
-      if constexpr (step == 2) x[0] = _mm512_permutex2var_ps(x[0], index, x[1]);
-      if constexpr (step == 4) {
-        x[0] = _mm512_permutex2var_ps(x[0], index, x[1]);
-        x[2] = _mm512_permutex2var_ps(x[2], index, x[3]);
-        x[0] = _mm512_shuffle_f32x4(x[0], x[2], 0x44);  // the lower halves
+      for (int i = 0; i < step; ++i) x[i] = load_lanes(in[v][i], src + 16 * i);
+      if constexpr (step == 1) _mm512_mask_storeu_ps(dst, out[v], x[0]);
+      for (int c = 0; step > 1 && c < count; ++c) {
+        __m512 y = _mm512_permutex2var_ps(x[0], index[c], x[step > 1 ? 1 : 0]);
+        if constexpr (step == 4)
+          y = _mm512_shuffle_f32x4(y, _mm512_permutex2var_ps(x[2], index[c], x[3]),
+                                   0x44);  // the lower halves
+        _mm512_mask_storeu_ps(dst + c * plane, out[v], y);
       }
-      _mm512_mask_storeu_ps(dst, out[v], x[0]);
     }
   }
   TERCEL_INLINE void zero(float* dst) const {
-    for (int v = 0; v < vectors; ++v)
-      _mm512_mask_storeu_ps(dst + 16 * v, out[v], _mm512_setzero_ps());
+    for (int c = 0; c < count; ++c)
+      for (int v = 0; v < vectors; ++v)
+        _mm512_mask_storeu_ps(dst + c * plane + 16 * v, out[v], _mm512_setzero_ps());
   }
 };
 
-template <int step>
-void sample_plane(const ConvPadArgs& p, const float* src, float* dst) {
-  const int64_t pitch = p.size[2], width = p.src_size[2];
+template <int step, class S>
+void sample_plane(const ConvPadArgs& p, const S* src, float* dst) {
+  const int64_t pitch = p.size[2], width = p.src_size[2], plane = p.size[0] * p.size[1] * pitch;
   const int64_t most = 16 * RowSampler<step>::kVectors;
-  for (int64_t a = 0; a < p.num_residues[0]; ++a)
-    for (int64_t b = 0; b < p.num_residues[1]; ++b)
-      for (int64_t c = 0; c < p.num_residues[2]; ++c, dst += p.size[0] * p.size[1] * pitch)
-        for (int64_t x = 0; x < pitch; x += most) {
-          const int64_t first = step * (p.first[2] + x) + p.residues[2][c];
-          const RowSampler<step> row(width, first, pitch - x < most ? pitch - x : most);
-          float* out = dst + x;
-          for (int64_t jz = 0; jz < p.size[0]; ++jz) {
-            const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
-            for (int64_t jy = 0; jy < p.size[1]; ++jy, out += pitch) {
-              const int64_t y = p.stride[1] * (p.first[1] + jy) + p.residues[1][b];
-              if (z < 0 || z >= p.src_size[0] || y < 0 || y >= p.src_size[1])
-                row.zero(out);
-              else
-                row.run(src + (z * p.src_size[1] + y) * width + first, out);
-            }
+  int64_t lowest = p.residues[2][0];
+  for (int64_t c = 1; c < p.num_residues[2]; ++c)
+    if (p.residues[2][c] < lowest) lowest = p.residues[2][c];
+  for (int64_t x = 0; x < pitch; x += most) {
+    const int64_t first = step * (p.first[2] + x) + lowest;
+    const RowSampler<step> row(width, first, pitch - x < most ? pitch - x : most, p.num_residues[2],
+                               p.residues[2], lowest, plane);
+    float* out = dst + x;
+    for (int64_t a = 0; a < p.num_residues[0]; ++a)
+      for (int64_t b = 0; b < p.num_residues[1]; ++b, out += (p.num_residues[2] - 1) * plane)
+        for (int64_t jz = 0; jz < p.size[0]; ++jz) {
+          const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
+          const bool inside = z >= 0 && z < p.src_size[0];
+          int64_t y = p.stride[1] * p.first[1] + p.residues[1][b];
+          const S* from = src + (z * p.src_size[1] + y) * width + first;
+          const int64_t step_y = p.stride[1], height = inside ? p.src_size[1] : 0;
+          for (int64_t jy = 0; jy < p.size[1];
+               ++jy, out += pitch, y += step_y, from += step_y * width) {
+            if (y >= 0 && y < height)
+              row.run(from, out);
+            else
+              row.zero(out);
           }
         }
+  }
 }
 #endif
 
@@ -118,7 +157,7 @@ void sample_plane(const ConvPadArgs& p, const float* src, float* dst) {
 template <class S, class T>
 void pad_plane(const ConvPadArgs& p, const S* src, T* dst) {
 #if defined(TERCEL_LEVEL_AVX512)
-  if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
+  if constexpr (sizeof(T) == 4) {
     if (p.stride[2] == 1) return sample_plane<1>(p, src, dst);
     if (p.stride[2] == 2) return sample_plane<2>(p, src, dst);
     if (p.stride[2] == 4) return sample_plane<4>(p, src, dst);

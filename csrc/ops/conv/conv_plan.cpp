@@ -124,6 +124,7 @@ ConvPlan build(const DimPlan* dims, const int64_t* source, int64_t channels,
               phase.offset.push_back(plane * plan.plane + line * row + x.shift - plan.pad.first[2]);
               phase.tap.push_back((z.k * kernel[1] + y.k) * kernel[2] + x.k);
             }
+        phase.columns = std::max<int64_t>(1, static_cast<int64_t>(fx.taps.size()));
         const size_t taps = phase.tap.size();
         for (int64_t c = 1; c < channels; ++c)
           for (size_t t = 0; t < taps; ++t)

@@ -28,6 +28,7 @@ struct ConvGeometry {
 struct ConvPlan {
   struct Phase {
     std::vector<int64_t> offset, tap;
+    int64_t columns;  // taps that differ in x only, consecutive
     int64_t grid[3], first[3], step[3];
   };
   std::vector<Phase> phases;

@@ -57,6 +57,7 @@ void launch_direct(ConvPlan& plan, ConvArgs& a, const Tensor& source, const Tens
   for (const auto& from : plan.phases) {
     ConvPhase p;
     p.taps = static_cast<int64_t>(from.tap.size());
+    p.columns = from.columns;
     p.K = p.taps * a.cin;
     p.offset = from.offset.data();
     p.tap = from.tap.data();
@@ -81,6 +82,8 @@ void launch_direct(ConvPlan& plan, ConvArgs& a, const Tensor& source, const Tens
   a.phases = phases.data();
   a.num_phases = static_cast<int64_t>(phases.size());
 
+  // loads of short rows pass the end of the source
+  if (is_depthwise(a) && a.phases[0].grid[2] < kConvRows) a.in_place = false;
   a.wave = a.images;
   Tensor padded;
   if (!a.in_place) {

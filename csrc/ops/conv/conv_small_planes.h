@@ -13,7 +13,7 @@
 namespace tercel {
 namespace {
 
-inline constexpr int64_t kSmallPlane = 320;  // positions with padding, and pixels of the output
+inline constexpr int64_t kSmallPlane = 400;  // positions with padding, and pixels of the output
 #if defined(TERCEL_LEVEL_AVX512)
 inline constexpr int kSmallSums = 8;  // at a time
 #else
@@ -113,8 +113,8 @@ TERCEL_INLINE void store_small(const float* out, int64_t channels, int64_t count
 
 // N pixels of a row.
 template <int N>
-TERCEL_INLINE void small_pixels(const ConvPhase& ph, const float* w, const float* in,
-                                const simd::VecF& bias, float* out) {
+void small_pixels(const ConvPhase& ph, const float* w, const float* in, const simd::VecF& bias,
+                  float* out) {
   using simd::VecF;
   VecF sum[N];
 #pragma GCC unroll 8
@@ -129,14 +129,23 @@ TERCEL_INLINE void small_pixels(const ConvPhase& ph, const float* w, const float
   for (int i = 0; i < N; ++i) (sum[i] + bias).store(out + 16 * i * ph.y_step[2]);
 }
 
+// Rows are cut into equal pieces.
 TERCEL_INLINE void small_row(const ConvPhase& ph, const float* w, const float* in,
                              const simd::VecF& bias, float* out) {
-  int64_t x = 0;
-  const int64_t n = ph.grid[2], step = 16 * ph.y_step[2];
-  for (; x + kSmallSums <= n; x += kSmallSums)
-    small_pixels<kSmallSums>(ph, w, in + 16 * x, bias, out + x * step);
-  for (; x + 2 <= n; x += 2) small_pixels<2>(ph, w, in + 16 * x, bias, out + x * step);
-  if (x < n) small_pixels<1>(ph, w, in + 16 * x, bias, out + x * step);
+  using Piece = void (*)(const ConvPhase&, const float*, const float*, const simd::VecF&, float*);
+  static constexpr Piece kPieces[] = {
+      small_pixels<1>, small_pixels<2>, small_pixels<3>, small_pixels<4>, small_pixels<5>,
+#if defined(TERCEL_LEVEL_AVX512)
+      small_pixels<6>, small_pixels<7>, small_pixels<8>,
+#endif
+  };
+  constexpr int64_t kMost = sizeof(kPieces) / sizeof(kPieces[0]);
+  const int64_t n = ph.grid[2], step = 16 * ph.y_step[2], pieces = (n + kMost - 1) / kMost;
+  for (int64_t i = 0, x = 0; i < pieces; ++i) {
+    const int64_t size = n / pieces + (i < n % pieces);
+    kPieces[size - 1](ph, w, in + 16 * x, bias, out + x * step);
+    x += size;
+  }
 }
 
 // Weights as [block of 16 channels][K][16].
