@@ -114,7 +114,11 @@ TERCEL_OUTLINE void depthwise_block(const TapLines& a, const T* w, const T* src,
   for (int r = 0; r < R; ++r, y += y_row) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV - 1; ++j) (sum[r][j] + b).store(y + j * V::size);
-    n == V::size ? (sum[r][NV - 1] + b).store(y + last) : (sum[r][NV - 1] + b).store_n(y + last, n);
+    // what passes the end of a row is overwritten by the next one
+    if (n == V::size || (r + 1 < R && y_row + n >= V::size))
+      (sum[r][NV - 1] + b).store(y + last);
+    else
+      (sum[r][NV - 1] + b).store_n(y + last, n);
   }
 }
 
@@ -127,13 +131,18 @@ TERCEL_INLINE void depthwise_rows(const TapLines& a, const T* w, const T* src, T
   for (; n > 0; n -= kStep, src += kStep, y += kStep) {
     const int64_t last = n > kStep ? kStep - kLanes : n - lanes;
     const int64_t vecs = n > kStep ? kRowVecs<R> : (n + kLanes - 1) / kLanes;
-    if (vecs == 1) depthwise_block<R, 1, false>(a, w, src, bias, last, lanes, y, y_row);
+    constexpr bool kBlock = R == kRowBlock, kNarrow = kBlock && kRowVecs<R> == 1;
+    // measured: what few taps or short rows share is not worth the turns of the loops
+    const bool shared = kBlock && a.shared && (kNarrow ? a.taps > 3 * a.columns : vecs > 1);
+    if (vecs == 1 && kNarrow && shared)
+      depthwise_block<R, 1, kNarrow>(a, w, src, bias, last, lanes, y, y_row);
+    else if (vecs == 1)
+      depthwise_block<R, 1, false>(a, w, src, bias, last, lanes, y, y_row);
     if constexpr (kRowVecs<R> == 4) {
-      if (R == kRowBlock && a.shared) {
-        constexpr bool kShared = R == kRowBlock;
-        if (vecs == 2) depthwise_block<R, 2, kShared>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 3) depthwise_block<R, 3, kShared>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 4) depthwise_block<R, 4, kShared>(a, w, src, bias, last, lanes, y, y_row);
+      if (shared) {
+        if (vecs == 2) depthwise_block<R, 2, kBlock>(a, w, src, bias, last, lanes, y, y_row);
+        if (vecs == 3) depthwise_block<R, 3, kBlock>(a, w, src, bias, last, lanes, y, y_row);
+        if (vecs == 4) depthwise_block<R, 4, kBlock>(a, w, src, bias, last, lanes, y, y_row);
       } else {
         if (vecs == 2) depthwise_block<R, 2, false>(a, w, src, bias, last, lanes, y, y_row);
         if (vecs == 3) depthwise_block<R, 3, false>(a, w, src, bias, last, lanes, y, y_row);

@@ -2,6 +2,8 @@
 // for files compiled per ISA level.
 #pragma once
 
+#include <type_traits>
+
 #include "core/parallel.h"
 #include "ops/conv/conv_args.h"
 #include "simd/prefetch.h"
@@ -22,27 +24,18 @@ TERCEL_INLINE int64_t first_at_least(int64_t bound, int64_t stride, int64_t firs
   return j < 0 ? 0 : j > limit ? limit : j;
 }
 
-// n elements of any float dtype to the compute type.
-template <class S, class T>
-TERCEL_INLINE void convert_row(const S* src, int64_t step, T* dst, int64_t n) {
-  using V = simd::Vec<T>;
-  if (step == 1) {
-    int64_t i = 0;
-    for (; i + V::size <= n; i += V::size) V::load(src + i).store(dst + i);
-    if (i < n) V::load_n(src + i, n - i).store_n(dst + i, n - i);
+// move(first byte, bytes) for a few fixed sizes, overlapping, that make up n bytes < 64; n is a
+// multiple of 4.
+template <class F>
+TERCEL_INLINE void each_piece(int64_t n, F&& move) {
+  if (n >= 32) {
+    move(0, std::integral_constant<int, 32>());
+    move(n - 32, std::integral_constant<int, 32>());
+  } else if (n >= 16) {
+    move(0, std::integral_constant<int, 16>());
+    move(n - 16, std::integral_constant<int, 16>());
   } else {
-    int64_t i = 0;
-#if defined(TERCEL_LEVEL_AVX2)
-    if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
-      for (; step == 2 && i + 8 <= n; i += 8) {  // reads up to the last pixel and no further
-        const __m256 v =
-            _mm256_shuffle_ps(_mm256_loadu_ps(src + 2 * i), _mm256_loadu_ps(src + 2 * i + 7), 0xd8);
-        _mm256_storeu_ps(dst + i,
-                         _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)));
-      }
-    }
-#endif
-    for (; i < n; ++i) dst[i] = static_cast<T>(src[i * step]);
+    for (int64_t i = 0; i < n; i += 4) move(i, std::integral_constant<int, 4>());
   }
 }
 
@@ -52,7 +45,48 @@ TERCEL_INLINE void zero_row(T* dst, int64_t n) {
   const V zero(static_cast<T>(0));
   int64_t i = 0;
   for (; i + V::size <= n; i += V::size) zero.store(dst + i);
-  if (i < n) zero.store_n(dst + i, n - i);
+  each_piece((n - i) * static_cast<int64_t>(sizeof(T)),
+             [&](int64_t at, auto bytes) TERCEL_LAMBDA_INLINE {
+               __builtin_memset(reinterpret_cast<char*>(dst + i) + at, 0, bytes());
+             });
+}
+
+#if defined(TERCEL_LEVEL_AVX2)
+// Every second of 15 elements; reads no further.
+TERCEL_INLINE void split8(const float* src, float* dst) {
+  const __m256 v = _mm256_shuffle_ps(_mm256_loadu_ps(src), _mm256_loadu_ps(src + 7), 0xd8);
+  _mm256_storeu_ps(dst, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)));
+}
+#endif
+
+// n elements of any float dtype to the compute type.
+template <class S, class T>
+TERCEL_INLINE void convert_row(const S* src, int64_t step, T* dst, int64_t n) {
+  using V = simd::Vec<T>;
+  int64_t i = 0;
+  if (step == 1) {
+    for (; i + V::size <= n; i += V::size) V::load(src + i).store(dst + i);
+    if constexpr (sizeof(S) == sizeof(T)) {
+      each_piece((n - i) * static_cast<int64_t>(sizeof(T)),
+                 [&](int64_t at, auto bytes) TERCEL_LAMBDA_INLINE {
+                   __builtin_memcpy(reinterpret_cast<char*>(dst + i) + at,
+                                    reinterpret_cast<const char*>(src + i) + at, bytes());
+                 });
+      return;
+    }
+    if (i < n && n >= V::size)
+      i = n - V::size, V::load(src + i).store(dst + i);
+    else if (i < n)
+      V::load_n(src, n).store_n(dst, n);
+    return;
+  }
+#if defined(TERCEL_LEVEL_AVX2)
+  if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
+    for (; step == 2 && i + 8 <= n; i += 8) split8(src + 2 * i, dst + i);
+    if (step == 2 && i < n && n >= 8) return split8(src + 2 * (n - 8), dst + n - 8);
+  }
+#endif
+  for (; i < n; ++i) dst[i] = static_cast<T>(src[i * step]);
 }
 
 #if defined(TERCEL_LEVEL_AVX512)
