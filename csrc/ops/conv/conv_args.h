@@ -72,6 +72,7 @@ struct ConvArgs {
   int64_t src_image, src_channel;     // elements between images and channels of the (padded) source
   int64_t row, slab;                  // elements between rows (y) and slabs (z) of a plane
   int64_t y_channel;  // elements of an output plane; images are groups*cout planes apart
+  int64_t width;      // elements of a row of it
   int64_t wave;       // images padded and computed at a time
   const ConvPhase* phases;
   int64_t num_phases;
@@ -80,9 +81,7 @@ struct ConvArgs {
 
 // One channel in and out per group. Each padded plane then has its own slack behind it, which
 // src_channel includes.
-TERCEL_INLINE bool is_depthwise(const ConvArgs& a) {
-  return a.cin == 1 && a.cout == 1 && a.num_phases == 1 && a.phases[0].y_step[2] == 1;
-}
+TERCEL_INLINE bool is_depthwise(const ConvArgs& a) { return a.cin == 1 && a.cout == 1; }
 
 // dw[g, o, c, t] = sum over images and pixels p of dy[n, g, o, p] * s[n, g, c, offset_t + p]:
 // direct, pixels ascending, in chunks of about 1,024 pixels (a function of the shape of one sample)

@@ -5,7 +5,10 @@
 // in the other forms. Included by conv_direct_cpu.cpp only.
 #pragma once
 
+#include <type_traits>
+
 #include "ops/conv/conv_args.h"
+#include "ops/conv/conv_lane.h"
 #include "ops/conv/conv_pad.h"
 
 namespace tercel {
@@ -19,21 +22,19 @@ template <>
 inline constexpr int kRowVecs<kRowBlock> = 4;
 #endif
 
-// Lines of taps in the order of k. `shared`: line l of an output row is line l + 1 of the row above
-// it.
+// Lines of taps in the order of k. `shared`: line l of an output row is line l + 1 of its
+// neighbour, the row above it, or (turned: an input gradient) below it.
 struct TapLines {
   int64_t taps, columns, row;
-  bool shared;
+  bool shared, turned;
   const int64_t* offset;  // [taps / columns][columns]
 
   TapLines(const ConvPhase& ph, int64_t source_row)
-      : taps(ph.taps),
-        columns(ph.columns),
-        row(source_row),
-        shared(ph.taps > 0),
-        offset(ph.offset) {
+      : taps(ph.taps), columns(ph.columns), row(source_row), offset(ph.offset) {
+    turned = taps > columns && offset[columns] < offset[0];
+    shared = taps > 0;
     for (int64_t k = columns; k < taps; k += columns)
-      shared = shared && offset[k] == offset[k - columns] + row;
+      shared = shared && offset[k] == offset[k - columns] + (turned ? -row : row);
   }
 };
 
@@ -85,10 +86,11 @@ TERCEL_INLINE void add_lines(V (&sum)[kRowBlock][NV], const TapLines& a, const T
 }
 
 // R rows of NV vectors, the last of which starts at `last` (it may overlap the one before) and has
-// `n` lanes. Loads that cross cache lines cost twice: shared lines pay off if rows are long.
+// `n` lanes; the others may be stored in rows before `spill`. Loads that cross cache lines cost
+// twice: shared lines pay off if rows are long.
 template <int R, int NV, bool kShared, class S, class T>
 TERCEL_OUTLINE void depthwise_block(const TapLines& a, const T* w, const T* src, T bias,
-                                    int64_t last, int64_t n, S* y, int64_t y_row) {
+                                    int64_t last, int64_t n, int64_t spill, S* y, int64_t y_row) {
   using V = simd::Vec<T>;
   V sum[R][NV];
 #pragma GCC unroll 4
@@ -114,56 +116,171 @@ TERCEL_OUTLINE void depthwise_block(const TapLines& a, const T* w, const T* src,
   for (int r = 0; r < R; ++r, y += y_row) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV - 1; ++j) (sum[r][j] + b).store(y + j * V::size);
-    // what passes the end of a row is overwritten by the next one
-    if (n == V::size || (r + 1 < R && y_row + n >= V::size))
+    if (n == V::size || r + 1 < spill)
       (sum[r][NV - 1] + b).store(y + last);
     else
       (sum[r][NV - 1] + b).store_n(y + last, n);
   }
 }
 
-// R rows of n pixels. Full vectors only, if one fits: the last one starts where it ends the row.
+// R rows of n pixels. Full vectors only, if one fits: the last one starts where it ends the row. If
+// rows are `dense`, what passes the end of one is overwritten by the next.
 template <int R, class S, class T>
-TERCEL_INLINE void depthwise_rows(const TapLines& a, const T* w, const T* src, T bias, int64_t n,
-                                  S* y, int64_t y_row) {
+TERCEL_INLINE void depthwise_rows(TapLines a, const T* w, const T* src, T bias, int64_t n, S* y,
+                                  int64_t y_row, bool dense) {
   constexpr int64_t kLanes = simd::Vec<T>::size, kStep = kRowVecs<R> * kLanes;
+  constexpr bool kBlock = R == kRowBlock, kNarrow = kBlock && kRowVecs<R> == 1;
+  // measured: what few taps or short rows share is not worth the turns of the loops
+  const bool share = kBlock && a.shared && (kNarrow ? a.taps > 3 * a.columns : n > kLanes);
+  int64_t spill = dense && y_row + n >= kLanes ? R : 0;
+  if (share && a.turned) {  // from the last row to the first
+    src += (R - 1) * a.row;
+    y += (R - 1) * y_row;
+    a.row = -a.row;
+    y_row = -y_row;
+    spill = 0;
+  }
   const int64_t lanes = n < kLanes ? n : kLanes;
   for (; n > 0; n -= kStep, src += kStep, y += kStep) {
     const int64_t last = n > kStep ? kStep - kLanes : n - lanes;
     const int64_t vecs = n > kStep ? kRowVecs<R> : (n + kLanes - 1) / kLanes;
-    constexpr bool kBlock = R == kRowBlock, kNarrow = kBlock && kRowVecs<R> == 1;
-    // measured: what few taps or short rows share is not worth the turns of the loops
-    const bool shared = kBlock && a.shared && (kNarrow ? a.taps > 3 * a.columns : vecs > 1);
-    if (vecs == 1 && kNarrow && shared)
-      depthwise_block<R, 1, kNarrow>(a, w, src, bias, last, lanes, y, y_row);
+    const auto block = [&](auto nv, auto shared) TERCEL_LAMBDA_INLINE {
+      depthwise_block<R, nv(), shared()>(a, w, src, bias, last, lanes, spill, y, y_row);
+    };
+    const auto any = [&](auto shared) TERCEL_LAMBDA_INLINE {
+      if (vecs == 2) block(std::integral_constant<int, 2>(), shared);
+      if (vecs == 3) block(std::integral_constant<int, 3>(), shared);
+      if (vecs == 4) block(std::integral_constant<int, 4>(), shared);
+    };
+    if (vecs == 1 && share && kNarrow)
+      block(std::integral_constant<int, 1>(), std::bool_constant<kNarrow>());
     else if (vecs == 1)
-      depthwise_block<R, 1, false>(a, w, src, bias, last, lanes, y, y_row);
-    if constexpr (kRowVecs<R> == 4) {
-      if (shared) {
-        if (vecs == 2) depthwise_block<R, 2, kBlock>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 3) depthwise_block<R, 3, kBlock>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 4) depthwise_block<R, 4, kBlock>(a, w, src, bias, last, lanes, y, y_row);
-      } else {
-        if (vecs == 2) depthwise_block<R, 2, false>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 3) depthwise_block<R, 3, false>(a, w, src, bias, last, lanes, y, y_row);
-        if (vecs == 4) depthwise_block<R, 4, false>(a, w, src, bias, last, lanes, y, y_row);
+      block(std::integral_constant<int, 1>(), std::false_type());
+    else if constexpr (!kNarrow)
+      share ? any(std::bool_constant<kBlock>()) : any(std::false_type());
+  }
+}
+
+inline constexpr int64_t kStridedPixels = 64;  // of a row at a time
+
+// to[2 i + j] = from[j][i]; writes whole vectors.
+template <class T>
+TERCEL_INLINE void interleave(const T* even, const T* odd, int64_t n, T* to) {
+  using Rg = Reg<T>;
+  constexpr int L = Rg::lanes;
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> I;
+  typedef I VI __attribute__((vector_size(kRegBytes)));
+  VI low, high;
+  for (int i = 0; i < L; ++i) {
+    low[i] = i / 2 + (i & 1) * L;
+    high[i] = L / 2 + i / 2 + (i & 1) * L;
+  }
+  for (int64_t i = 0; i < n; i += L, to += 2 * L) {
+    const auto a = Rg::load(even + i), b = Rg::load(odd + i);
+    Rg::store(to, __builtin_shuffle(a, b, low));
+    Rg::store(to + L, __builtin_shuffle(a, b, high));
+  }
+}
+
+template <class T>
+struct StridedSums {
+  alignas(64) T of[2][kRowBlock * kStridedPixels + 16] = {};
+  alignas(64) T both[2 * kStridedPixels + 16];
+};
+
+// R rows of one phase whose pixels are apart, or of two phases (the second one right of the first)
+// that together have every pixel.
+template <int R, class S, class T>
+TERCEL_OUTLINE void strided_rows(const ConvPhase* const* ph, const TapLines* lines,
+                                 const T* const* w, int count, const T* src, T bias, S* y,
+                                 StridedSums<T>& sums) {
+  using V = simd::Vec<T>;
+  const int64_t step = ph[0]->y_step[2];
+  for (int64_t x = 0; x < ph[0]->grid[2]; x += kStridedPixels) {
+    int64_t n[2] = {};
+    for (int c = 0; c < count; ++c) {
+      const int64_t left = ph[c]->grid[2] - x;
+      n[c] = left < kStridedPixels ? left : kStridedPixels;
+      depthwise_rows<R>(lines[c], w[c], src + x, bias, n[c], sums.of[c], kStridedPixels, true);
+    }
+    S* to = y + x * step;
+    for (int64_t r = 0; r < R; ++r, to += ph[0]->y_step[1]) {
+      const T* even = sums.of[0] + r * kStridedPixels;
+      if (count == 1) {
+        for (int64_t i = 0; i < n[0]; ++i) to[i * step] = static_cast<S>(even[i]);
+        continue;
+      }
+      interleave(even, sums.of[1] + r * kStridedPixels, n[0], sums.both);
+      const int64_t all = n[0] + n[1];
+      int64_t i = 0;
+      for (; i + V::size <= all; i += V::size) V::load(sums.both + i).store(to + i);
+      if (i < all && all >= V::size)
+        V::load(sums.both + all - V::size).store(to + all - V::size);
+      else if (i < all)
+        V::load(sums.both).store_n(to, all);
+    }
+  }
+}
+
+// A plane of `count` phases, as in strided_rows.
+template <class S, class T>
+void depthwise_plane(const ConvArgs& a, const ConvPhase* const* ph, int count, int64_t g,
+                     const T* src, T bias, S* y, StridedSums<T>& sums) {
+  const TapLines lines[2] = {{*ph[0], a.row}, {*ph[count - 1], a.row}};
+  const T* w[2];
+  for (int c = 0; c < count; ++c)
+    w[c] = static_cast<const T*>(ph[c]->packed) + g * kConvRows * ph[c]->K;
+  const int64_t rows = ph[0]->grid[1], y_row = ph[0]->y_step[1];
+  const auto some = [&](auto many, const T* s, S* to) {
+    constexpr int R = many();
+    if (ph[0]->y_step[2] == 1)
+      depthwise_rows<R>(lines[0], w[0], s, bias, ph[0]->grid[2], to, y_row,
+                        y_row == ph[0]->grid[2]);
+    else
+      strided_rows<R>(ph, lines, w, count, s, bias, to, sums);
+  };
+  for (int64_t z = 0; z < ph[0]->grid[0]; ++z) {
+    const T* s = src + z * a.slab;
+    S* to = y + ph[0]->y_first + z * ph[0]->y_step[0];
+    for (int64_t r = 0; r < rows;) {
+      if (rows < kRowBlock) {
+        some(std::integral_constant<int, 1>(), s + r * a.row, to + r * y_row);
+        ++r;
+      } else {  // the last rows may be computed twice
+        if (r + kRowBlock > rows) r = rows - kRowBlock;
+        some(std::integral_constant<int, kRowBlock>(), s + r * a.row, to + r * y_row);
+        r += kRowBlock;
       }
     }
   }
 }
 
+// Phase f and the one after it in order of their pixels, if they lie side by side: returns how
+// many there are.
+TERCEL_INLINE int pair_phases(const ConvArgs& a, int64_t f, const ConvPhase** ph) {
+  const ConvPhase *one = a.phases + f, *next = one + 1;
+  ph[0] = one;
+  if (f + 1 == a.num_phases || one->y_step[2] != 2) return 1;
+  const int64_t ahead = next->y_first - one->y_first;
+  if (ahead * ahead != 1 || next->y_first / a.width != one->y_first / a.width) return 1;
+  ph[0] = ahead > 0 ? one : next;
+  ph[1] = ahead > 0 ? next : one;
+  return 2;
+}
+
 // Images [n0, n0 + images).
 template <class S, class T>
 void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
-  const ConvPhase& ph = a.phases[0];
   const int64_t in = a.pad.src_size[0] * a.pad.src_size[1] * a.pad.src_size[2];
   const S* bias = static_cast<const S*>(a.bias);
-  const int64_t work = ph.grid[0] * ph.grid[1] * ph.grid[2] * (ph.K + 8);
-  const TapLines lines(ph, a.row);
-  parallel_for(images * a.groups, 1 + 65536 / (work + 1), [&](int64_t i0, int64_t i1) {
+  int64_t work = 1;
+  for (int64_t f = 0; f < a.num_phases; ++f)
+    work += a.y_channel / a.num_phases * (a.phases[f].K + 8);
+  parallel_for(images * a.groups, 1 + 65536 / work, [&](int64_t i0, int64_t i1) {
     // One padded plane after the other in the place of the first: it stays in L1.
     T* const padded = static_cast<T*>(a.pad.dst) + (a.in_place ? 0 : i0 * a.src_channel);
     const simd::ReadAhead ahead;
+    StridedSums<T> sums;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t plane = n0 * a.groups + i, g = i % a.groups;
       const T* src;
@@ -176,22 +293,13 @@ void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
         zero_row(padded + a.src_channel - a.pad.slack, a.pad.slack);
         src = padded;
       }
-      const T* w = static_cast<const T*>(ph.packed) + g * kConvRows * ph.K;
       const T b = bias ? static_cast<T>(bias[g]) : static_cast<T>(0);
-      S* const y = static_cast<S*>(a.y) + plane * a.y_channel + ph.y_first;
-      for (int64_t z = 0; z < ph.grid[0]; ++z)
-        for (int64_t r = 0; r < ph.grid[1];) {
-          // the last rows may be computed twice
-          const bool block = ph.grid[1] >= kRowBlock;
-          if (block && r + kRowBlock > ph.grid[1]) r = ph.grid[1] - kRowBlock;
-          const T* s = src + z * a.slab + r * a.row;
-          S* to = y + z * ph.y_step[0] + r * ph.y_step[1];
-          if (block)
-            depthwise_rows<kRowBlock>(lines, w, s, b, ph.grid[2], to, ph.y_step[1]);
-          else
-            depthwise_rows<1>(lines, w, s, b, ph.grid[2], to, ph.y_step[1]);
-          r += block ? kRowBlock : 1;
-        }
+      for (int64_t f = 0; f < a.num_phases;) {
+        const ConvPhase* ph[2];
+        const int count = pair_phases(a, f, ph);
+        depthwise_plane(a, ph, count, g, src, b, static_cast<S*>(a.y) + plane * a.y_channel, sums);
+        f += count;
+      }
     }
   });
 }

@@ -39,6 +39,7 @@ void launch_direct(ConvPlan& plan, ConvArgs& a, const Tensor& source, const Tens
   a.bias = bias.defined() ? bias.data() : nullptr;
   a.y = y.data();
   a.y_channel = y_size[0] * y_size[1] * y_size[2];
+  a.width = y_size[2];
   a.in_place = plan.copy_free && source.dtype() == compute;
   a.pad = plan.pad;
   a.pad.src = source.data();
@@ -83,7 +84,9 @@ void launch_direct(ConvPlan& plan, ConvArgs& a, const Tensor& source, const Tens
   a.num_phases = static_cast<int64_t>(phases.size());
 
   // loads of short rows pass the end of the source
-  if (is_depthwise(a) && a.phases[0].grid[2] < kConvRows) a.in_place = false;
+  if (is_depthwise(a))
+    for (const ConvPhase& p : phases)
+      a.in_place = a.in_place && p.y_step[2] == 1 && p.grid[2] >= kConvRows;
   a.wave = a.images;
   Tensor padded;
   if (!a.in_place) {
