@@ -12,6 +12,7 @@
 #include "ops/conv/conv_pad.h"
 #include "ops/conv/conv_small_planes.h"
 #include "ops/matmul/transpose_simd.h"
+#include "simd/lanes.h"
 
 namespace tercel {
 namespace {
@@ -233,12 +234,30 @@ void store_sums(const ConvWeightGradArgs& a) {
 // ---- few channels per group: pixels are the vector axis
 // ---------------------------------------------
 
+#if defined(TERCEL_LEVEL_AVX512)
+inline constexpr int kDotTaps = 9;  // at a time
+#else
+inline constexpr int kDotTaps = 5;
+#endif
+
+// The first n lanes of p, others zero; `room`: what follows them may be read.
+template <class T>
+TERCEL_INLINE simd::Vec<T> first_lanes(const T* p, int64_t n, bool room) {
+  using V = simd::Vec<T>;
+#if defined(TERCEL_LEVEL_AVX2)
+  if (room) return select(simd::lanes_below<V>(n), V::load(p), V(static_cast<T>(0)));
+#endif
+  (void)room;
+  return V::load_n(p, n);
+}
+
 template <class T, int TB>
-TERCEL_INLINE void dot_taps(const ConvWeightGradArgs& a, const T* src, const T* dy, int64_t count,
-                            int64_t dy_image, int64_t r0, int64_t r1, const int64_t* offset, T* sum,
-                            bool first) {
+void dot_taps(const ConvWeightGradArgs& a, const T* src, const T* dy, int64_t count,
+              int64_t dy_image, int64_t r0, int64_t r1, const int64_t* offset, T* sum, bool first) {
   using V = simd::Vec<T>;
   V acc[TB];
+  const bool room = !a.in_place;
+#pragma GCC unroll 9
   for (int t = 0; t < TB; ++t) acc[t] = V(static_cast<T>(0));
   const int64_t width = a.grid[2];
   for (int64_t n = 0; n < count; ++n) {
@@ -249,12 +268,14 @@ TERCEL_INLINE void dot_taps(const ConvWeightGradArgs& a, const T* src, const T* 
       int64_t x = 0;
       for (; x + V::size <= width; x += V::size) {
         const V dv = V::load(d + x);
+#pragma GCC unroll 9
         for (int t = 0; t < TB; ++t) acc[t] = fma(V::load(s + offset[t] + x), dv, acc[t]);
       }
       if (x < width) {
         const V dv = V::load_n(d + x, width - x);
+#pragma GCC unroll 9
         for (int t = 0; t < TB; ++t)
-          acc[t] = fma(V::load_n(s + offset[t] + x, width - x), dv, acc[t]);
+          acc[t] = fma(first_lanes(s + offset[t] + x, width - x, room), dv, acc[t]);
       }
       if (++y == a.grid[1]) {
         y = 0;
@@ -264,6 +285,15 @@ TERCEL_INLINE void dot_taps(const ConvWeightGradArgs& a, const T* src, const T* 
   }
   for (int t = 0; t < TB; ++t) sum[t] = first ? simd::sum(acc[t]) : sum[t] + simd::sum(acc[t]);
 }
+
+template <class T>
+inline constexpr void (*kDots[])(const ConvWeightGradArgs&, const T*, const T*, int64_t, int64_t,
+                                 int64_t, int64_t, const int64_t*, T*, bool) = {
+    dot_taps<T, 1>, dot_taps<T, 2>, dot_taps<T, 3>, dot_taps<T, 4>, dot_taps<T, 5>,
+#if defined(TERCEL_LEVEL_AVX512)
+    dot_taps<T, 6>, dot_taps<T, 7>, dot_taps<T, 8>, dot_taps<T, 9>,
+#endif
+};
 
 template <class T>
 void accumulate_dot(const ConvWeightGradArgs& a, const T* src, const T* dy, int64_t n0,
@@ -278,11 +308,12 @@ void accumulate_dot(const ConvWeightGradArgs& a, const T* src, const T* dy, int6
         const T* sn = s + n * a.src_image;
         const T* dn = dy + (n * channels + i) * pixels;
         const int64_t dy_image = channels * pixels;
-        int64_t k = 0;
-        for (; k + 3 <= a.K; k += 3)
-          dot_taps<T, 3>(a, sn, dn, count, dy_image, r0, r1, a.offset + k, sum + k, first);
-        for (; k < a.K; ++k)
-          dot_taps<T, 1>(a, sn, dn, count, dy_image, r0, r1, a.offset + k, sum + k, first);
+        const int64_t pieces = (a.K + kDotTaps - 1) / kDotTaps;
+        for (int64_t j = 0, k = 0; j < pieces; ++j) {
+          const int64_t size = a.K / pieces + (j < a.K % pieces);
+          kDots<T>[size - 1](a, sn, dn, count, dy_image, r0, r1, a.offset + k, sum + k, first);
+          k += size;
+        }
       });
     }
   });
