@@ -311,7 +311,7 @@ void channel_phase(const ConvArgs& a, const ConvPhase& ph, const float* src, int
 
 // Whether this form is used for a phase: nearly full channel lanes and rows that are not too short.
 TERCEL_INLINE bool use_channels(const ConvArgs& a, const ConvPhase& ph) {
-  return a.dtype != DType::f64 && ph.K > 0 && ph.grid[2] >= 4 &&
+  return a.dtype != DType::f64 && ph.K > 0 && ph.grid[2] >= 2 &&
          4 * a.cout >= 3 * ((a.cout + 15) / 16 * 16);
 }
 
