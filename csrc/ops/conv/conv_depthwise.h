@@ -288,8 +288,7 @@ void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
         src = static_cast<const T*>(a.pad.src) + plane * a.src_channel;
       } else {
         const S* from = static_cast<const S*>(a.pad.src) + plane * in;
-        ahead.fetch_block(from, in * sizeof(S));
-        pad_plane(a.pad, from, padded);
+        pad_some(a.pad, from, padded, 1, ahead);
         zero_row(padded + a.src_channel - a.pad.slack, a.pad.slack);
         src = padded;
       }

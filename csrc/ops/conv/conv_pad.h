@@ -155,34 +155,46 @@ struct RowSampler {
   }
 };
 
+// A plane, from column x of the result on as far as `row` reaches.
 template <int step, class S>
-void sample_plane(const ConvPadArgs& p, const S* src, float* dst) {
-  const int64_t pitch = p.size[2], width = p.src_size[2], plane = p.size[0] * p.size[1] * pitch;
+TERCEL_INLINE void sample_plane(const ConvPadArgs& p, const RowSampler<step>& row, const S* src,
+                                float* out) {
+  const int64_t pitch = p.size[2], width = p.src_size[2];
+  for (int64_t a = 0; a < p.num_residues[0]; ++a)
+    for (int64_t b = 0; b < p.num_residues[1]; ++b, out += (p.num_residues[2] - 1) * row.plane)
+      for (int64_t jz = 0; jz < p.size[0]; ++jz) {
+        const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
+        int64_t y = p.stride[1] * p.first[1] + p.residues[1][b];
+        const S* from = src + (z * p.src_size[1] + y) * width;
+        const int64_t step_y = p.stride[1];
+        const int64_t height = z >= 0 && z < p.src_size[0] ? p.src_size[1] : 0;
+        for (int64_t jy = 0; jy < p.size[1];
+             ++jy, out += pitch, y += step_y, from += step_y * width) {
+          if (y >= 0 && y < height)
+            row.run(from, out);
+          else
+            row.zero(out);
+        }
+      }
+}
+
+template <int step, class S>
+void sample_planes(const ConvPadArgs& p, const S* src, float* dst, int64_t count, int64_t in,
+                   int64_t out, const simd::ReadAhead& ahead) {
+  const int64_t pitch = p.size[2];
   const int64_t most = 16 * RowSampler<step>::kVectors;
   int64_t lowest = p.residues[2][0];
   for (int64_t c = 1; c < p.num_residues[2]; ++c)
     if (p.residues[2][c] < lowest) lowest = p.residues[2][c];
   for (int64_t x = 0; x < pitch; x += most) {
     const int64_t first = step * (p.first[2] + x) + lowest;
-    const RowSampler<step> row(width, first, pitch - x < most ? pitch - x : most, p.num_residues[2],
-                               p.residues[2], lowest, plane);
-    float* out = dst + x;
-    for (int64_t a = 0; a < p.num_residues[0]; ++a)
-      for (int64_t b = 0; b < p.num_residues[1]; ++b, out += (p.num_residues[2] - 1) * plane)
-        for (int64_t jz = 0; jz < p.size[0]; ++jz) {
-          const int64_t z = p.stride[0] * (p.first[0] + jz) + p.residues[0][a];
-          const bool inside = z >= 0 && z < p.src_size[0];
-          int64_t y = p.stride[1] * p.first[1] + p.residues[1][b];
-          const S* from = src + (z * p.src_size[1] + y) * width + first;
-          const int64_t step_y = p.stride[1], height = inside ? p.src_size[1] : 0;
-          for (int64_t jy = 0; jy < p.size[1];
-               ++jy, out += pitch, y += step_y, from += step_y * width) {
-            if (y >= 0 && y < height)
-              row.run(from, out);
-            else
-              row.zero(out);
-          }
-        }
+    const RowSampler<step> row(p.src_size[2], first, pitch - x < most ? pitch - x : most,
+                               p.num_residues[2], p.residues[2], lowest,
+                               p.size[0] * p.size[1] * pitch);
+    for (int64_t i = 0; i < count; ++i) {
+      if (x == 0) ahead.fetch_block(src + i * in, in * sizeof(S));
+      sample_plane(p, row, src + i * in + first, dst + i * out + x);
+    }
   }
 }
 #endif
@@ -190,13 +202,6 @@ void sample_plane(const ConvPadArgs& p, const S* src, float* dst) {
 // One source plane to its residue planes.
 template <class S, class T>
 void pad_plane(const ConvPadArgs& p, const S* src, T* dst) {
-#if defined(TERCEL_LEVEL_AVX512)
-  if constexpr (sizeof(T) == 4) {
-    if (p.stride[2] == 1) return sample_plane<1>(p, src, dst);
-    if (p.stride[2] == 2) return sample_plane<2>(p, src, dst);
-    if (p.stride[2] == 4) return sample_plane<4>(p, src, dst);
-  }
-#endif
   for (int64_t a = 0; a < p.num_residues[0]; ++a)
     for (int64_t b = 0; b < p.num_residues[1]; ++b)
       for (int64_t c = 0; c < p.num_residues[2]; ++c) {
@@ -222,6 +227,26 @@ void pad_plane(const ConvPadArgs& p, const S* src, T* dst) {
       }
 }
 
+// `count` consecutive source planes to consecutive places of dst.
+template <class S, class T>
+void pad_some(const ConvPadArgs& p, const S* src, T* dst, int64_t count,
+              const simd::ReadAhead& ahead) {
+  const int64_t in = p.src_size[0] * p.src_size[1] * p.src_size[2];
+  const int64_t out =
+      p.num_residues[0] * p.num_residues[1] * p.num_residues[2] * p.size[0] * p.size[1] * p.size[2];
+#if defined(TERCEL_LEVEL_AVX512)
+  if constexpr (sizeof(T) == 4) {
+    if (p.stride[2] == 1) return sample_planes<1>(p, src, dst, count, in, out, ahead);
+    if (p.stride[2] == 2) return sample_planes<2>(p, src, dst, count, in, out, ahead);
+    if (p.stride[2] == 4) return sample_planes<4>(p, src, dst, count, in, out, ahead);
+  }
+#endif
+  for (int64_t i = 0; i < count; ++i) {
+    ahead.fetch_block(src + i * in, in * sizeof(S));
+    pad_plane(p, src + i * in, dst + i * out);
+  }
+}
+
 // Planes [begin, end) of the source; plane `begin` goes to the start of dst.
 template <class S, class T>
 void pad_planes(const ConvPadArgs& p, int64_t begin, int64_t end) {
@@ -232,12 +257,7 @@ void pad_planes(const ConvPadArgs& p, int64_t begin, int64_t end) {
   T* dst = static_cast<T*>(p.dst);
   const int64_t grain = 1 + 16384 / (out + 1);
   parallel_for(end - begin, grain, [&](int64_t i0, int64_t i1) {
-    const simd::ReadAhead ahead;
-    for (int64_t i = i0; i < i1; ++i) {
-      const S* plane = src + (begin + i) * in;
-      ahead.fetch_block(plane, in * sizeof(S));
-      pad_plane(p, plane, dst + i * out);
-    }
+    pad_some(p, src + (begin + i0) * in, dst + i0 * out, i1 - i0, simd::ReadAhead());
   });
   zero_row(dst + (end - begin) * out, p.slack);
 }
