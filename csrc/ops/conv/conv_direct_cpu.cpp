@@ -278,7 +278,9 @@ void fill_bias(const ConvArgs& a) {
 
 template <class S, class T>
 void forward_typed(const ConvArgs& a) {
-  if (has_small_planes(a, a.y_channel)) return small_planes(a);
+  if constexpr (sizeof(T) == 4) {
+    if (has_small_planes(a, a.y_channel)) return small_planes<S>(a);
+  }
   if (a.zero_first) fill_bias<S>(a);
   pack_weights<S, T>(a);
   const int64_t per_image = a.groups * a.cin;

@@ -22,11 +22,11 @@ inline constexpr int kSmallSums = 4;
 
 TERCEL_INLINE int64_t volume(const int64_t* size) { return size[0] * size[1] * size[2]; }
 
-// Float32 whose planes fit and whose channels nearly fill their vectors. Taps may read as far as a
-// row behind the last plane (rows share their zeros).
+// Float32 sums, planes that fit and channels that nearly fill their vectors. Taps may read as far
+// as a row behind the last plane (rows share their zeros).
 template <class Args>
 TERCEL_INLINE bool has_small_planes(const Args& a, int64_t pixels) {
-  if (a.dtype != DType::f32 || a.cin != 1 || a.cout != 1) return false;
+  if (a.dtype == DType::f64 || a.cin != 1 || a.cout != 1) return false;
   const int64_t lanes = (a.groups + 15) / 16 * 16;
   return 4 * a.groups >= 3 * lanes && pixels <= kSmallPlane &&
          volume(a.pad.src_size) <= kSmallPlane &&
@@ -69,23 +69,34 @@ struct SmallPlane {
 
 // put(pixel, first channel, register) for all `count` pixels of up to 16 channels of src, in
 // squares; one(pixel, channel) for what is left.
-template <class Put, class One>
-TERCEL_INLINE void each_square(const float* src, int64_t channels, int64_t count, Put&& put,
+template <class S, class Put, class One>
+TERCEL_INLINE void each_square(const S* src, int64_t channels, int64_t count, Put&& put,
                                One&& one) {
-  constexpr int L = kTransposeF32;
-  const int64_t whole = channels / L * L, pixels = count / L * L;
-  for (int64_t c = 0; count >= L && c < whole; c += L)
-    for (int64_t p = 0; p < count; p += L) {
-      const int64_t at = p < pixels ? p : count - L;  // the last one overlaps
+  constexpr int L = kTransposeF32, kWidth = sizeof(S) == 4 ? L : 16;
+  const int64_t whole = channels / L * L, pixels = count / kWidth * kWidth;
+  for (int64_t c = 0; count >= kWidth && c < whole; c += L)
+    for (int64_t p = 0; p < count; p += kWidth) {
+      const int64_t at = p < pixels ? p : count - kWidth;  // the last one overlaps
+      const S* from = src + c * count + at;
       TransposeRegF32 t[L];
-      transpose(src + c * count + at, count, t);
-      for (int j = 0; j < L; ++j) put(at + j, c, t[j]);
+      if constexpr (sizeof(S) == 4) {
+        transpose(from, count, t);
+        for (int j = 0; j < L; ++j) put(at + j, c, t[j]);
+      } else {
+        alignas(64) float rows[L][16];
+        for (int j = 0; j < L; ++j) simd::VecF::load(from + j * count).store(rows[j]);
+        for (int q = 0; q < 16; q += L) {
+          transpose(rows[0] + q, 16, t);
+          for (int j = 0; j < L; ++j) put(at + q + j, c, t[j]);
+        }
+      }
     }
-  for (int64_t c = count < L ? 0 : whole; c < channels; ++c)
+  for (int64_t c = count < kWidth ? 0 : whole; c < channels; ++c)
     for (int64_t p = 0; p < count; ++p) one(p, c);
 }
 
-TERCEL_INLINE void load_small(const float* src, int64_t channels, const SmallPlaces& places,
+template <class S>
+TERCEL_INLINE void load_small(const S* src, int64_t channels, const SmallPlaces& places,
                               float* in) {
   each_square(
       src, channels, places.count,
@@ -93,22 +104,42 @@ TERCEL_INLINE void load_small(const float* src, int64_t channels, const SmallPla
         if (places.at[p] >= 0) store(in + 16 * places.at[p] + c, v);
       },
       [&](int64_t p, int64_t c) TERCEL_LAMBDA_INLINE {
-        if (places.at[p] >= 0) in[16 * places.at[p] + c] = src[c * places.count + p];
+        if (places.at[p] >= 0)
+          in[16 * places.at[p] + c] = static_cast<float>(src[c * places.count + p]);
       });
 }
 
-TERCEL_INLINE void store_small(const float* out, int64_t channels, int64_t count, float* y) {
+template <class S>
+TERCEL_INLINE void store_small(const float* out, int64_t channels, int64_t count, S* y) {
   constexpr int L = kTransposeF32;
-  for (int64_t p = 0; p < count; p += L)
-    for (int64_t c = 0; c < channels; c += L) {
-      TransposeRegF32 t[L];
-      transpose(out + 16 * p + c, 16, t);
-      const int n = count - p < L ? static_cast<int>(count - p) : L;
-      for (int j = 0; j < L && c + j < channels; ++j) {
-        float* to = y + (c + j) * count + p;
-        n == L ? store(to, t[j]) : store(to, t[j], n);
+  if constexpr (sizeof(S) == 4) {
+    for (int64_t p = 0; p < count; p += L)
+      for (int64_t c = 0; c < channels; c += L) {
+        TransposeRegF32 t[L];
+        transpose(out + 16 * p + c, 16, t);
+        const int n = count - p < L ? static_cast<int>(count - p) : L;
+        for (int j = 0; j < L && c + j < channels; ++j) {
+          float* to = y + (c + j) * count + p;
+          n == L ? store(to, t[j]) : store(to, t[j], n);
+        }
+      }
+  } else {
+    for (int64_t p = 0; p < count; p += 16) {
+      const int64_t at = count < 16 || p + 16 <= count ? p : count - 16, left = count - at;
+      alignas(64) float rows[16][16];
+      for (int c = 0; c < 16; c += L)
+        for (int q = 0; q < 16; q += L) {
+          TransposeRegF32 t[L];
+          transpose(out + 16 * (at + q) + c, 16, t);
+          for (int j = 0; j < L; ++j) store(rows[c + j] + q, t[j]);
+        }
+      for (int64_t c = 0; c < channels; ++c) {
+        const auto v = simd::VecF::load(rows[c]);
+        S* to = y + c * count + at;
+        left >= 16 ? v.store(to) : v.store_n(to, left);
       }
     }
+  }
 }
 
 // N pixels of a row.
@@ -149,30 +180,32 @@ TERCEL_INLINE void small_row(const ConvPhase& ph, const float* w, const float* i
 }
 
 // Weights as [block of 16 channels][K][16].
-TERCEL_INLINE void pack_small(const ConvArgs& a, const ConvPhase& ph) {
-  const float* w = static_cast<const float*>(a.w);
+template <class S>
+void pack_small(const ConvArgs& a, const ConvPhase& ph) {
+  const S* w = static_cast<const S*>(a.w);
   float* dst = static_cast<float*>(ph.packed);
   for (int64_t g0 = 0; g0 < a.groups; g0 += 16)
     for (int64_t k = 0; k < ph.K; ++k)
       for (int64_t g = g0; g < g0 + 16; ++g)
-        *dst++ = g < a.groups ? w[g * a.w_group + ph.tap[k]] : 0.0f;
+        *dst++ = g < a.groups ? static_cast<float>(w[g * a.w_group + ph.tap[k]]) : 0.0f;
 }
 
-inline void small_planes(const ConvArgs& a) {
+template <class S>
+void small_planes(const ConvArgs& a) {
   using simd::VecF;
   const int64_t blocks = (a.groups + 15) / 16;
   const SmallPlaces places(a.pad);
-  for (int64_t f = 0; f < a.num_phases; ++f) pack_small(a, a.phases[f]);
+  for (int64_t f = 0; f < a.num_phases; ++f) pack_small<S>(a, a.phases[f]);
   const int64_t grain = 1 + 2000 / (places.count + a.y_channel);
   parallel_for(blocks * a.images, grain, [&](int64_t i0, int64_t i1) {
     SmallPlane plane;
     for (int64_t i = i0; i < i1; ++i) {
       const int64_t n = i / blocks, g = i % blocks * 16, first = n * a.groups + g;
       const int64_t channels = a.groups - g < 16 ? a.groups - g : 16;
-      load_small(static_cast<const float*>(a.pad.src) + first * places.count, channels, places,
+      load_small(static_cast<const S*>(a.pad.src) + first * places.count, channels, places,
                  plane.in);
       VecF bias(0.0f);
-      if (a.bias) bias = VecF::load_n(static_cast<const float*>(a.bias) + g, channels);
+      if (a.bias) bias = VecF::load_n(static_cast<const S*>(a.bias) + g, channels);
       for (int64_t j = 0; a.zero_first && j < a.y_channel; ++j) bias.store(plane.out + 16 * j);
       for (int64_t f = 0; f < a.num_phases; ++f) {
         const ConvPhase& ph = a.phases[f];
@@ -182,7 +215,7 @@ inline void small_planes(const ConvArgs& a) {
             small_row(ph, w, plane.in + 16 * (z * a.slab + y * a.row), bias,
                       plane.out + 16 * (ph.y_first + z * ph.y_step[0] + y * ph.y_step[1]));
       }
-      store_small(plane.out, channels, a.y_channel, static_cast<float*>(a.y) + first * a.y_channel);
+      store_small(plane.out, channels, a.y_channel, static_cast<S*>(a.y) + first * a.y_channel);
     }
   });
 }
@@ -212,7 +245,8 @@ TERCEL_INLINE void small_taps(const ConvWeightGradArgs& a, const SmallPlane& pla
 inline constexpr int64_t kSmallTaps = 64;  // their sums are on the stack
 
 // A chain per channel and tap over the pixels of chunk_images images; chunks are added in order.
-inline void small_weight_grad(const ConvWeightGradArgs& a) {
+template <class S>
+void small_weight_grad(const ConvWeightGradArgs& a) {
   using simd::VecF;
   const int64_t blocks = (a.groups + 15) / 16, pixels = volume(a.grid);
   const SmallPlaces places(a.pad);
@@ -226,15 +260,16 @@ inline void small_weight_grad(const ConvWeightGradArgs& a) {
         const bool begins = n % a.chunk_images == 0;
         const bool ends = (n + 1) % a.chunk_images == 0 || n + 1 == a.images;
         const int64_t first = n * a.groups + g;
-        load_small(static_cast<const float*>(a.pad.src) + first * places.count, channels, places,
+        load_small(static_cast<const S*>(a.pad.src) + first * places.count, channels, places,
                    plane.in);
-        const float* dy = static_cast<const float*>(a.dy) + first * pixels;
+        const S* dy = static_cast<const S*>(a.dy) + first * pixels;
         each_square(
             dy, channels, pixels,
             [&](int64_t p, int64_t c, const TransposeRegF32& v)
                 TERCEL_LAMBDA_INLINE { store(plane.out + 16 * p + c, v); },
-            [&](int64_t p, int64_t c)
-                TERCEL_LAMBDA_INLINE { plane.out[16 * p + c] = dy[c * pixels + p]; });
+            [&](int64_t p, int64_t c) TERCEL_LAMBDA_INLINE {
+              plane.out[16 * p + c] = static_cast<float>(dy[c * pixels + p]);
+            });
         for (int64_t k = 0; begins && k < a.K; ++k) VecF(0.0f).store(sum + 16 * k);
         int64_t k = 0;
         for (; k + kSmallSums <= a.K; k += kSmallSums) small_taps<kSmallSums>(a, plane, k, sum);
@@ -245,10 +280,10 @@ inline void small_weight_grad(const ConvWeightGradArgs& a) {
           v.store(total + 16 * k);
         }
       }
-      float* d = static_cast<float*>(a.dw) + g * a.taps_all;
+      S* d = static_cast<S*>(a.dw) + g * a.taps_all;
       for (int64_t c = 0; c < channels; ++c, d += a.taps_all) {
-        for (int64_t t = 0; t < a.taps_all; ++t) d[t] = 0.0f;
-        for (int64_t t = 0; t < a.taps; ++t) d[a.tap[t]] = total[16 * t + c];
+        for (int64_t t = 0; t < a.taps_all; ++t) d[t] = static_cast<S>(0.0f);
+        for (int64_t t = 0; t < a.taps; ++t) d[a.tap[t]] = static_cast<S>(total[16 * t + c]);
       }
     }
   });

@@ -332,6 +332,9 @@ void store_dot(const ConvWeightGradArgs& a) {
 
 template <class S, class T>
 void weight_grad_typed(const ConvWeightGradArgs& a) {
+  if constexpr (sizeof(T) == 4) {
+    if (has_small_planes(a, volume(a.grid)) && a.K <= kSmallTaps) return small_weight_grad<S>(a);
+  }
   const int64_t pixels = a.grid[0] * a.grid[1] * a.grid[2];
   const int64_t per_image = a.groups * a.cin;
   const bool dot = a.cout <= kConvDotChannels;
@@ -363,7 +366,6 @@ void weight_grad_typed(const ConvWeightGradArgs& a) {
 }
 
 void weight_grad(const ConvWeightGradArgs& a) {
-  if (has_small_planes(a, volume(a.grid)) && a.K <= kSmallTaps) return small_weight_grad(a);
   if (a.dtype == DType::f32)
     weight_grad_typed<float, float>(a);
   else if (a.dtype == DType::f64)
