@@ -52,9 +52,16 @@ TERCEL_INLINE void zero_row(T* dst, int64_t n) {
 }
 
 #if defined(TERCEL_LEVEL_AVX2)
-// Every second of 15 elements; reads no further.
-TERCEL_INLINE void split8(const float* src, float* dst) {
+// Every second of 15 elements, to 8; reads no further, but 16-bit types one element before (end) or
+// behind them.
+TERCEL_INLINE void split8(const float* src, float* dst, bool) {
   const __m256 v = _mm256_shuffle_ps(_mm256_loadu_ps(src), _mm256_loadu_ps(src + 7), 0xd8);
+  _mm256_storeu_ps(dst, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)));
+}
+template <class S>
+TERCEL_INLINE void split8(const S* src, float* dst, bool end) {
+  const auto x = simd::VecF::load(end ? src - 1 : src);
+  const __m256 v = end ? _mm256_shuffle_ps(x.lo, x.hi, 0xdd) : _mm256_shuffle_ps(x.lo, x.hi, 0x88);
   _mm256_storeu_ps(dst, _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8)));
 }
 #endif
@@ -81,9 +88,11 @@ TERCEL_INLINE void convert_row(const S* src, int64_t step, T* dst, int64_t n) {
     return;
   }
 #if defined(TERCEL_LEVEL_AVX2)
-  if constexpr (sizeof(S) == 4 && sizeof(T) == 4) {
-    for (; step == 2 && i + 8 <= n; i += 8) split8(src + 2 * i, dst + i);
-    if (step == 2 && i < n && n >= 8) return split8(src + 2 * (n - 8), dst + n - 8);
+  if constexpr (sizeof(T) == 4) {
+    if (step == 2 && n > 8) {
+      for (; i + 8 < n; i += 8) split8(src + 2 * i, dst + i, false);
+      return split8(src + 2 * (n - 8), dst + n - 8, true);
+    }
   }
 #endif
   for (; i < n; ++i) dst[i] = static_cast<T>(src[i * step]);
