@@ -36,12 +36,15 @@ struct GradTile {
   bool first;
 };
 
+// The accumulators stay in registers only if all loops over them are unrolled; 24 turns are more
+// than the compiler unrolls by itself.
 template <class T, int MR, int NV>
 void grad_tile(const GradTile& a) {
   using R = Reg<T>;
   using V = typename R::V;
   constexpr int kStride = NV * R::lanes;
   V acc[MR][NV];
+#pragma GCC unroll 24
   for (int i = 0; i < MR; ++i)
     for (int j = 0; j < NV; ++j) acc[i][j] = V{};
   const int64_t* offset = a.offset;
@@ -58,6 +61,7 @@ void grad_tile(const GradTile& a) {
           d0[j] = R::load(d + j * R::lanes);
           d1[j] = R::load(d + kStride + j * R::lanes);
         }
+#pragma GCC unroll 24
         for (int i = 0; i < MR; ++i) {
           const T* p = s + offset[i];
           const V s0 = R::splat(p[0]), s1 = R::splat(p[1]);
@@ -66,6 +70,7 @@ void grad_tile(const GradTile& a) {
         }
       }
       if (x < a.width) {
+#pragma GCC unroll 24
         for (int i = 0; i < MR; ++i) {
           const V s0 = R::splat(s[offset[i]]);
           for (int j = 0; j < NV; ++j) acc[i][j] = R::fma(s0, R::load(d + j * R::lanes), acc[i][j]);
@@ -79,6 +84,7 @@ void grad_tile(const GradTile& a) {
     }
   }
   T* sum = static_cast<T*>(a.sum);
+#pragma GCC unroll 24
   for (int i = 0; i < MR; ++i)
     for (int j = 0; j < NV; ++j) {
       T* p = sum + i * kStride + j * R::lanes;
