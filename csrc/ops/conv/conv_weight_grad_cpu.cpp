@@ -122,7 +122,10 @@ void transpose_dy(const ConvWeightGradArgs& a, int64_t n0, int64_t images, int64
           const simd::ReadAhead ahead;
           int64_t p0 = 0;
           if constexpr (sizeof(S) == 4) {
-            for (; valid == width && p0 + kTransposeF32 <= pixels; p0 += kTransposeF32)
+            // lanes without a channel may hold the next ones: nothing reads their sums
+            const int64_t channels = a.groups * a.cout;
+            const bool rows = (n0 + n) * channels + g * a.cout + o0 + width <= a.images * channels;
+            for (; rows && p0 + kTransposeF32 <= pixels; p0 += kTransposeF32)
               for (int64_t o = 0; o < width; o += kTransposeF32) {
                 ahead.fetch_column(src + o * pixels + p0, pixels * sizeof(S), kTransposeF32);
                 TransposeRegF32 t[kTransposeF32];
