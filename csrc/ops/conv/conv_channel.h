@@ -199,6 +199,23 @@ void store_channels(const ConvArgs& a, const ConvPhase& ph, const PixelRun& run,
       }
       return;
     }
+    if (valid == 16 && ph.y_step[2] == 2) {  // every second element
+      constexpr int kHalf[16] = {0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7};
+      for (int r = 0; r < run.rows; ++r)
+        for (int h = 0; 8 * h < run.pixels; ++h) {
+          const int n = run.pixels - 8 * h < 8 ? run.pixels - 8 * h : 8;
+          const __mmask16 even = static_cast<__mmask16>(0x5555 & ((1u << 2 * n) - 1u));
+          const __m512i place = _mm512_add_epi32(_mm512_loadu_si512(kHalf),
+                                                 _mm512_set1_epi32(r * run.pixels + 8 * h));
+          float* to = y + r * ph.y_step[1] + 16 * h;
+#pragma GCC unroll 16
+          for (int c = 0; c < 16; ++c) {
+            const __m512 v = _mm512_add_ps(lanes[c], _mm512_set1_ps(bias ? bias[c] : 0.0f));
+            _mm512_mask_storeu_ps(to + c * a.y_channel, even, _mm512_permutexvar_ps(place, v));
+          }
+        }
+      return;
+    }
   }
   alignas(64) float all[16][16];
 #pragma GCC unroll 16
