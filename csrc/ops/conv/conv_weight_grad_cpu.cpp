@@ -97,6 +97,9 @@ int run_grad_tile(const GradTile& a, int64_t left) {
   constexpr int kMost = NV == 1 ? 2 * kMR : kMR;
   if (left >= kMost) return grad_tile<T, kMost, NV>(a), kMost;
   if (NV == 1 && left >= kMR) return grad_tile<T, kMR, NV>(a), kMR;
+  if constexpr (kMost > 9) {
+    if (left >= 9) return grad_tile<T, 9, NV>(a), 9;  // 3x3 and one input channel
+  }
   if (left >= 4) return grad_tile<T, 4, NV>(a), 4;
   if (left >= 2) return grad_tile<T, 2, NV>(a), 2;
   return grad_tile<T, 1, NV>(a), 1;
