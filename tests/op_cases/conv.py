@@ -40,6 +40,22 @@ def conv2(s):
         Sample((s.normal(3, 20, 1, 1), s.normal(9, 20, 1, 1), s.normal(9)), dict()),
         Sample((s.normal(3, 4, 3, 5), s.normal(7, 4, 3, 5), s.normal(7)), dict(stride=2)),
         *small_depthwise(s),
+        *wide_depthwise(s),
+    ]
+
+
+def wide_depthwise(s):
+    return [
+        Sample(
+            (s.normal(1, 2, 6, 37), s.normal(2, 1, 3, 3), s.normal(2)), dict(groups=2, padding=1)
+        ),
+        Sample((s.normal(1, 2, 11, 21), s.normal(2, 1, 5, 5)), dict(groups=2, stride=2, padding=2)),
+        Sample((s.normal(1, 3, 9, 18), s.normal(3, 1, 2, 3)), dict(groups=3, stride=(1, 2))),
+        Sample(
+            (s.normal(1, 2, 5, 20), s.normal(2, 1, 3, 1)),
+            dict(groups=2, stride=(3, 2), padding=(3, 2), dilation=(2, 1)),
+        ),
+        Sample((s.normal(2, 40, 2, 2), s.normal(32, 40, 3, 3)), dict(padding=1)),
     ]
 
 
