@@ -140,7 +140,20 @@ TERCEL_INLINE void store_runs(const T* sum, T bias, S* y, int64_t step, const Ru
     if (step == 1) {
       int64_t i = 0;
       for (; i + V::size <= n; i += V::size) (V::load(s + i) + b).store(d + i);
-      if (i < n) (V::load_n(s + i, n - i) + b).store_n(d + i, n - i);
+      if (i == n) continue;
+      if (n >= V::size) {  // the last vector overlaps the one before
+        (V::load(s + n - V::size) + b).store(d + n - V::size);
+      } else if constexpr (sizeof(S) == sizeof(T) && Reg<T>::lanes < V::size) {
+        constexpr int64_t kHalf = V::size / 2;
+        const int64_t last = n < kHalf ? 0 : n - kHalf;
+        for (; n >= kHalf && i < n; i = i < last ? last : n) {
+          for (int64_t j = 0; j < kHalf; j += Reg<T>::lanes)
+            Reg<T>::store(d + i + j, Reg<T>::load(s + i + j) + Reg<T>::splat(bias));
+        }
+        for (; i < n; ++i) d[i] = s[i] + bias;
+      } else {
+        (V::load_n(s, n) + b).store_n(d, n);
+      }
     } else {
       for (int64_t i = 0; i < n; ++i) d[i * step] = static_cast<S>(s[i] + bias);
     }
