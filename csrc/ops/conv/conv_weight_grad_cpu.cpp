@@ -55,7 +55,8 @@ void grad_tile(const GradTile& a) {
     for (int64_t r = a.row0; r < a.row1; ++r) {
       const T* s = image + z * a.slab + y * a.row;
       int64_t x = 0;
-      for (; x + 2 <= a.width; x += 2, s += 2, d += 2 * kStride) {
+      // two at a time share addresses, if there are registers for both
+      for (; kRegBytes == 64 && x + 2 <= a.width; x += 2, s += 2, d += 2 * kStride) {
         V d0[NV], d1[NV];
         for (int j = 0; j < NV; ++j) {
           d0[j] = R::load(d + j * R::lanes);
@@ -69,13 +70,14 @@ void grad_tile(const GradTile& a) {
           for (int j = 0; j < NV; ++j) acc[i][j] = R::fma(s1, d1[j], acc[i][j]);
         }
       }
-      if (x < a.width) {
+      for (; x < a.width; ++x, ++s, d += kStride) {
+        V dv[NV];
+        for (int j = 0; j < NV; ++j) dv[j] = R::load(d + j * R::lanes);
 #pragma GCC unroll 24
         for (int i = 0; i < MR; ++i) {
           const V s0 = R::splat(s[offset[i]]);
-          for (int j = 0; j < NV; ++j) acc[i][j] = R::fma(s0, R::load(d + j * R::lanes), acc[i][j]);
+          for (int j = 0; j < NV; ++j) acc[i][j] = R::fma(s0, dv[j], acc[i][j]);
         }
-        d += kStride;
       }
       if (++y == a.rows_y) {
         y = 0;
