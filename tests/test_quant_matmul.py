@@ -262,6 +262,48 @@ def test_dynamic_linear(cpu, threads):
     assert np.isnan(bad[1:3]).all() and np.isfinite(np.delete(bad, (1, 2), 0)).all()
 
 
+@pytest.mark.parametrize("form", ["float8_e4m3fn", "float8_e5m2"])
+def test_float8_weights_of_all_codes(cpu, form):
+    """Codes that are no numbers, and scales of any size, cost time but change no other bit."""
+    rng = np.random.default_rng(9)
+    dtype = getattr(tercel, form)
+    codes = rng.integers(0, 256, (40, 272)).astype(np.uint8)
+    finite = np.where((codes & 127) >= (127 if form == "float8_e4m3fn" else 124), 1, codes)
+    scales = np.float32(2.0) ** rng.integers(-140, 7, (40, 1)).astype(F32)
+    for values, scale in (
+        (finite, scales),  # the fast path
+        (codes, scales),
+        (finite, scales * np.float32(2.0**100)),
+        (finite, np.where(scales < 2.0**-130, np.float32(np.inf), scales)),
+    ):
+        w = tercel.from_numpy(values.astype(np.uint8)).view(dtype)
+        q = quantization.QTensor(w, tercel.tensor(scale), None, form, (40, 272), (1, 272))
+        for rows in (1, 2, 3, 40):
+            x = tercel.tensor(rng.standard_normal((rows, 272)).astype(F32))
+            assert_same_numbers(F.linear(x, q), F.linear(x, q.dequantize()))
+    few = quantization.QTensor(
+        tercel.from_numpy(finite.astype(np.uint8)).view(dtype),
+        tercel.tensor(scales), None, form, (40, 272), (1, 272),
+    )  # fmt: skip
+    changed = finite.astype(np.uint8)
+    changed[7, 3] = 127
+    other = quantization.QTensor(
+        tercel.from_numpy(changed).view(dtype),
+        tercel.tensor(scales),
+        None,
+        form,
+        (40, 272),
+        (1, 272),
+    )
+    y, z = F.linear(x, few).numpy(), F.linear(x, other).numpy()
+    assert np.isnan(z[:, 7]).all()
+    np.testing.assert_array_equal(np.delete(y, 7, 1), np.delete(z, 7, 1))
+
+
+def assert_same_numbers(a, b):
+    np.testing.assert_array_equal(a.numpy(), b.numpy())  # NaN equals NaN, whatever its bits
+
+
 def test_block_scales_and_per_tensor():
     """A weight may have any 2-D blocks: 128x128 fp8 tiles, one scale for all, groups that fit no register."""
     rng = np.random.default_rng(8)

@@ -126,26 +126,6 @@ TERCEL_SIMD VecF f8e5m2_to_float(VecI code) {
   value = select(magnitude > VecI(0x7c), as_float(VecI(0x7fc00000)), value);
   return as_float(as_int(value) | shift_left<24>(code & VecI(0x80)));
 }
-// The same values of byte J of each word in fewer instructions, where codes with e = 0 are rare, as
-// in scaled weights: multiplying a subnormal costs 150 cycles. The signed shift leaves the sign in
-// its place and the rest of the code at the end of the exponent.
-template <int J>
-TERCEL_SIMD VecF scaled_f8e4m3_to_float(VecI word) {
-  constexpr int32_t kMagnitude = 0x7f << 8 * J;
-  const VecI moved = shift_right_signed<4>(shift_left<24 - 8 * J>(word)) & VecI(~0x780fffff);
-  const VecF value = as_float(moved) * VecF(0x1p120f);
-  return select((word & VecI(kMagnitude)) == VecI(kMagnitude), as_float(VecI(0x7fc00000)), value);
-}
-template <int J>
-TERCEL_SIMD VecF scaled_f8e5m2_to_float(VecI word) {
-  const VecI magnitude = word & VecI(0x7f << 8 * J);
-  const VecI moved = shift_right_signed<3>(shift_left<24 - 8 * J>(word)) & VecI(~0x701fffff);
-  const VecF value = as_float(moved) * VecF(0x1p112f);
-  const VecF infinite = as_float(moved | VecI(0x7f800000));
-  return select(magnitude > VecI((0x7c << 8 * J) - 1),
-                select(magnitude == VecI(0x7c << 8 * J), infinite, as_float(VecI(0x7fc00000))),
-                value);
-}
 // Rounds |x| to M mantissa bits with minimum normal exponent EMIN; see detail::round_to_code.
 template <int M, int EMIN>
 TERCEL_INLINE VecI round_to_code(VecI abs_bits) {

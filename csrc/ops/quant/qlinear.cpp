@@ -35,6 +35,7 @@ QPanels panels_of(const QTensor& w, const QPacked& p) {
           p.zeros.defined() ? p.zeros.data_as<float>() : nullptr,
           p.groups,
           p.run,
+          p.finite,
           w.shape()[0],
           K};
 }

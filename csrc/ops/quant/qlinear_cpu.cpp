@@ -40,14 +40,28 @@ TERCEL_INLINE VecF multiply_add(VecF a, VecF b, VecF c) {
 template <QFormat F>
 struct Byte {
   static constexpr int kPer = 4;
+  static constexpr float kFactor = 1.0f;  // the value is that of `at` times this
   TERCEL_INLINE explicit Byte(QFormat) {}
   template <int J>
   TERCEL_INLINE VecF at(VecI word) const {
     return decode<F, J>(word);
   }
 };
+// Of float8 without NaN and infinities: the move of the exponent is left to the scale, exactly.
+template <QFormat F>
+struct FiniteByte {
+  static constexpr int kPer = 4;
+  static constexpr float kFactor = F == QFormat::e4m3 ? 0x1p120f : 0x1p112f;
+  TERCEL_INLINE explicit FiniteByte(QFormat) {}
+  template <int J>
+  TERCEL_INLINE VecF at(VecI word) const {
+    if constexpr (F == QFormat::e4m3) return moved_f8e4m3<J>(word);
+    return moved_f8e5m2<J>(word);
+  }
+};
 struct Nibble {
   static constexpr int kPer = 8;
+  static constexpr float kFactor = 1.0f;
   const float* table;
   TERCEL_INLINE explicit Nibble(QFormat f) : table(table4(f)) {}
   template <int J>
@@ -126,7 +140,7 @@ TERCEL_INLINE void gemv_panels(const QGemvArgs& a, int64_t p, int64_t m0) {
 #pragma GCC unroll 4
       for (int q = 0; q < P; ++q) {
         const int64_t at = ((p + q) * w.groups + group) * 16;
-        scale[q] = VecF::load(w.scales + at);
+        scale[q] = VecF::load(w.scales + at) * VecF(D::kFactor);
         if constexpr (kZero) zero[q] = VecF::load(w.zeros + at);
       }
       int64_t k = k0;
@@ -255,7 +269,7 @@ void decode_as(const QDecodeArgs& a) {
       const int64_t group = k0 / w.run;
       const int64_t k1 = (group + 1) * w.run < end ? (group + 1) * w.run : end;
       const int64_t at = (p * w.groups + group) * 16;
-      const VecF scale = VecF::load(w.scales + at);
+      const VecF scale = VecF::load(w.scales + at) * VecF(D::kFactor);
       const VecF zero = kZero ? VecF::load(w.zeros + at) : VecF(0.0f);
       for (int64_t k = k0; k < k1; k += D::kPer) {
         VecF values[D::kPer];
@@ -283,9 +297,11 @@ void decode_as(const QDecodeArgs& a) {
         return zero ? name##_as<Byte<QFormat::u8>, true>(a)                     \
                     : name##_as<Byte<QFormat::u8>, false>(a);                   \
       case QFormat::e4m3:                                                       \
-        return name##_as<Byte<QFormat::e4m3>, false>(a);                        \
+        return a.w.finite ? name##_as<FiniteByte<QFormat::e4m3>, false>(a)      \
+                          : name##_as<Byte<QFormat::e4m3>, false>(a);           \
       case QFormat::e5m2:                                                       \
-        return name##_as<Byte<QFormat::e5m2>, false>(a);                        \
+        return a.w.finite ? name##_as<FiniteByte<QFormat::e5m2>, false>(a)      \
+                          : name##_as<Byte<QFormat::e5m2>, false>(a);           \
       default:                                                                  \
         return zero ? name##_as<Nibble, true>(a) : name##_as<Nibble, false>(a); \
     }                                                                           \

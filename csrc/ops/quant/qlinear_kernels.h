@@ -15,6 +15,7 @@ struct QPanels {
   const float* scales;  // [panels][groups][16]
   const float* zeros;   // null: symmetric
   int64_t groups, run;  // run: k per group, a multiple of 8 unless groups == 1
+  bool finite;          // float8: codes are numbers, and scales below 128 (QPacked)
   int64_t N, K;
 };
 

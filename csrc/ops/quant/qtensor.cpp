@@ -2,6 +2,7 @@
 #include "ops/quant/qtensor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "ops/copy/copy.h"
@@ -95,6 +96,18 @@ bool QTensor::packable() const {
   return shape_.size() == 2 && (block_[1] % 8 == 0 || block_[1] >= shape_[1]);
 }
 
+// See QPacked::finite.
+static bool is_finite_float8(const Tensor& codes, QFormat format, const Tensor& scales) {
+  if (format != QFormat::e4m3 && format != QFormat::e5m2) return false;
+  const int most = format == QFormat::e4m3 ? 0x7e : 0x7b;
+  const uint8_t* c = static_cast<const uint8_t*>(codes.data());
+  int largest = 0;
+  for (int64_t i = 0; i < codes.numel(); ++i) largest = std::max(largest, c[i] & 0x7f);
+  const float* s = scales.data_as<float>();
+  const auto small = [](float x) { return std::abs(x) < 128.0f; };
+  return largest <= most && std::all_of(s, s + scales.numel(), small);
+}
+
 std::shared_ptr<const QPacked> QTensor::packed() const {
   std::lock_guard<std::mutex> lock(mutex_);
   const uint32_t zv = zeros_.defined() ? zeros_.version() : 0;
@@ -127,6 +140,7 @@ std::shared_ptr<const QPacked> QTensor::packed() const {
   };
   p->scales = spread(scales_);
   if (zeros_.defined()) p->zeros = spread(zeros_);
+  p->finite = is_finite_float8(values_, format_, p->scales);
   if (p->groups == 1) {
     p->row_scales = empty({N}, DType::f32);
     for (int64_t n = 0; n < N; ++n)

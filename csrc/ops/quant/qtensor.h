@@ -23,6 +23,7 @@ struct QPacked {
       zeros;  // float32 [panels, groups, 16], 0 past the last row; zeros undefined when symmetric
   Tensor row_scales;  // float32 [N] when a row has one scale
   int64_t groups = 1, run = 1;
+  bool finite = false;  // float8: no code is NaN or infinite, no scale 128 or more
   uint32_t values_version = 0, scales_version = 0, zeros_version = 0;
 };
 
