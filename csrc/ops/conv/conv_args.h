@@ -21,6 +21,19 @@
 
 namespace tercel {
 
+TERCEL_INLINE int64_t volume(const int64_t* size) { return size[0] * size[1] * size[2]; }
+
+// f(first, size) for the pieces of [0, n), as equal as can be and of at most `most`.
+template <class F>
+TERCEL_INLINE void equal_pieces(int64_t n, int64_t most, F&& f) {
+  const int64_t pieces = (n + most - 1) / most;
+  for (int64_t i = 0, first = 0; i < pieces; ++i) {
+    const int64_t size = n / pieces + (i < n % pieces);
+    f(first, size);
+    first += size;
+  }
+}
+
 // Padded, residue-split copy of contiguous images src[N, C, D, H, W] in the compute type (float, or
 // double for float64): dst[N, C, rz, ry, rx, PD, PH, pitch] with
 //   dst[.., j] = src[stride * (first + j) + residue] or 0 outside, in each of the three dimensions.

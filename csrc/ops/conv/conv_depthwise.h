@@ -271,7 +271,7 @@ TERCEL_INLINE int pair_phases(const ConvArgs& a, int64_t f, const ConvPhase** ph
 // Images [n0, n0 + images).
 template <class S, class T>
 void depthwise(const ConvArgs& a, int64_t n0, int64_t images) {
-  const int64_t in = a.pad.src_size[0] * a.pad.src_size[1] * a.pad.src_size[2];
+  const int64_t in = volume(a.pad.src_size);
   const S* bias = static_cast<const S*>(a.bias);
   int64_t work = 1;
   for (int64_t f = 0; f < a.num_phases; ++f)

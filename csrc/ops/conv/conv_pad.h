@@ -240,9 +240,8 @@ void pad_plane(const ConvPadArgs& p, const S* src, T* dst) {
 template <class S, class T>
 void pad_some(const ConvPadArgs& p, const S* src, T* dst, int64_t count,
               const simd::ReadAhead& ahead) {
-  const int64_t in = p.src_size[0] * p.src_size[1] * p.src_size[2];
-  const int64_t out =
-      p.num_residues[0] * p.num_residues[1] * p.num_residues[2] * p.size[0] * p.size[1] * p.size[2];
+  const int64_t in = volume(p.src_size);
+  const int64_t out = volume(p.num_residues) * volume(p.size);
 #if defined(TERCEL_LEVEL_AVX512)
   if constexpr (sizeof(T) == 4) {
     if (p.stride[2] == 1) return sample_planes<1>(p, src, dst, count, in, out, ahead);
@@ -259,9 +258,8 @@ void pad_some(const ConvPadArgs& p, const S* src, T* dst, int64_t count,
 // Planes [begin, end) of the source; plane `begin` goes to the start of dst.
 template <class S, class T>
 void pad_planes(const ConvPadArgs& p, int64_t begin, int64_t end) {
-  const int64_t in = p.src_size[0] * p.src_size[1] * p.src_size[2];
-  const int64_t out =
-      p.num_residues[0] * p.num_residues[1] * p.num_residues[2] * p.size[0] * p.size[1] * p.size[2];
+  const int64_t in = volume(p.src_size);
+  const int64_t out = volume(p.num_residues) * volume(p.size);
   const S* src = static_cast<const S*>(p.src);
   T* dst = static_cast<T*>(p.dst);
   const int64_t grain = 1 + 16384 / (out + 1);

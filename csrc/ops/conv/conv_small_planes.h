@@ -20,8 +20,6 @@ inline constexpr int kSmallSums = 8;  // at a time
 inline constexpr int kSmallSums = 4;
 #endif
 
-TERCEL_INLINE int64_t volume(const int64_t* size) { return size[0] * size[1] * size[2]; }
-
 // Float32 sums, planes that fit and channels that nearly fill their vectors. Taps may read as far
 // as a row behind the last plane (rows share their zeros).
 template <class Args>
@@ -171,12 +169,10 @@ TERCEL_INLINE void small_row(const ConvPhase& ph, const float* w, const float* i
 #endif
   };
   constexpr int64_t kMost = sizeof(kPieces) / sizeof(kPieces[0]);
-  const int64_t n = ph.grid[2], step = 16 * ph.y_step[2], pieces = (n + kMost - 1) / kMost;
-  for (int64_t i = 0, x = 0; i < pieces; ++i) {
-    const int64_t size = n / pieces + (i < n % pieces);
+  const int64_t step = 16 * ph.y_step[2];
+  equal_pieces(ph.grid[2], kMost, [&](int64_t x, int64_t size) TERCEL_LAMBDA_INLINE {
     kPieces[size - 1](ph, w, in + 16 * x, bias, out + x * step);
-    x += size;
-  }
+  });
 }
 
 // Weights as [block of 16 channels][K][16].

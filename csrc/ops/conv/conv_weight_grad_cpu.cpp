@@ -322,12 +322,9 @@ void accumulate_dot(const ConvWeightGradArgs& a, const T* src, const T* dy, int6
         const T* sn = s + n * a.src_image;
         const T* dn = dy + (n * channels + i) * pixels;
         const int64_t dy_image = channels * pixels;
-        const int64_t pieces = (a.K + kDotTaps - 1) / kDotTaps;
-        for (int64_t j = 0, k = 0; j < pieces; ++j) {
-          const int64_t size = a.K / pieces + (j < a.K % pieces);
+        equal_pieces(a.K, kDotTaps, [&](int64_t k, int64_t size) {
           kDots<T>[size - 1](a, sn, dn, count, dy_image, r0, r1, a.offset + k, sum + k, first);
-          k += size;
-        }
+        });
       });
     }
   });
@@ -349,7 +346,7 @@ void weight_grad_typed(const ConvWeightGradArgs& a) {
   if constexpr (sizeof(T) == 4) {
     if (has_small_planes(a, volume(a.grid)) && a.K <= kSmallTaps) return small_weight_grad<S>(a);
   }
-  const int64_t pixels = a.grid[0] * a.grid[1] * a.grid[2];
+  const int64_t pixels = volume(a.grid);
   const int64_t per_image = a.groups * a.cin;
   const bool dot = a.cout <= kConvDotChannels;
   for (int64_t n0 = 0; n0 < a.images; n0 += a.wave) {

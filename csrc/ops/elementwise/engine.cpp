@@ -38,7 +38,7 @@ struct Run {
   int inputs;
   OperandPlan plan[kMaxOperands];  // 0 is the output
   bool by_row;                     // chunks end at row ends
-  bool stream, prefetch;           // output bypasses the caches; inputs are asked for ahead
+  bool stream;                     // output bypasses the caches
   int64_t chunk;                   // elements that pass through the buffers together
   bool in_place;                   // no operand needs a buffer
 };
@@ -190,7 +190,7 @@ class Worker {
   void stream(const Cursor& cursor, const void* result, int64_t n) {
     Ahead ahead[kMaxInputs];
     int count = 0;
-    for (int k = 1; run_.prefetch && k <= run_.inputs; ++k) {
+    for (int k = 1; prefetches_reads() && k <= run_.inputs; ++k) {
       const OperandPlan& p = run_.plan[k];
       const int64_t step = run_.loop.strides[k][0];
       if (p.linear && step != 0)
@@ -233,16 +233,17 @@ bool wants_transpose(const StridedLoop& loop, int k, int64_t itemsize) {
 bool wants_stream(const Run& run) {
   const OperandPlan& to = run.plan[0];
   const int64_t row_bytes = run.loop.sizes[0] * to.itemsize;
-  bool stream = to.linear && run.loop.strides[0][0] == to.itemsize &&
-                streams(to.data, run.loop.numel * to.itemsize) &&
-                (!run.by_row || row_bytes % 64 == 0) &&
-                (run.call.cost < kLongCost || num_threads() > 1);
+  if (!to.linear || run.loop.strides[0][0] != to.itemsize ||
+      !streams(to.data, run.loop.numel * to.itemsize) || (run.by_row && row_bytes % 64 != 0) ||
+      (run.call.cost >= kLongCost && num_threads() == 1)) {
+    return false;
+  }
   for (int k = 1; k <= run.inputs; ++k) {
     const OperandPlan& p = run.plan[k];
     const bool converts = run.call.fn && p.convert && run.loop.strides[k][0] != 0;
-    stream &= !converts && p.data != to.data;
+    if (converts || p.data == to.data) return false;
   }
-  return stream;
+  return true;
 }
 
 }  // namespace
@@ -303,7 +304,6 @@ void run_elementwise(const ElementwiseCall& call, const Tensor& out, const Tenso
   }
   run.stream = wants_stream(run);
   run.chunk = std::min(kChunk, (run.stream ? kStreamBytes : kChunkBytes) / widest);
-  run.prefetch = prefetches_reads();
   run.in_place = call.fn && !run.stream;
   for (int k = 0; k <= run.inputs; ++k) run.in_place &= run.plan[k].direct;
   launch(run_all, run, loop.numel * (call.cost + 100 * run.inputs) / 1000);

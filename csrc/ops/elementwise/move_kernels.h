@@ -21,6 +21,7 @@ using TransposeFn = void (*)(void* dst, int64_t dst_row_bytes, const void* src,
                              int64_t src_row_bytes, int64_t rows, int64_t cols, const void* next,
                              bool stream);
 
+// Bytes that will be read soon.
 struct Ahead {
   const void* at;
   int64_t nbytes;

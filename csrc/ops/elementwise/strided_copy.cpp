@@ -70,12 +70,14 @@ void copy_transposed(const TransposeArgs& a) {
   const int64_t unit = std::min(cols, kTileCols) * std::min(rows, kTileRows) * itemsize;
   parallel_for(batch * row_blocks * col_blocks, std::max<int64_t>(1, (256 << 10) / unit),
                [&](int64_t begin, int64_t end) {
+                 Block b = block(begin);
                  for (int64_t i = begin; i < end; ++i) {
-                   const Block b = block(i), next = block(i + 1);
+                   const Block next = block(i + 1);
                    move.transpose[a.log2_size](
                        a.dst + b.dst, loop.strides[0][a.plane], a.src + b.src, loop.strides[1][0],
                        std::min(kTileRows, rows - b.row), std::min(kTileCols, cols - b.col),
                        a.src + next.src, stream);
+                   b = next;
                  }
                  if (stream) move.fence();
                });

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "simd/vec.h"
+#include "simd/rows.h"
 
 namespace tercel::TERCEL_LEVEL {
 namespace {
@@ -63,14 +63,8 @@ TERCEL_INLINE void transpose_tile(char* dst, int64_t dst_row, const char* src, i
   __m512 r[B];
   for (int i = 0; i < B; ++i) r[i] = _mm512_loadu_ps(src + i * src_row);
   transpose_square(r);
-  for (int i = 0; i < B; ++i) {
-    char* p = dst + i * dst_row;
-    if (stream) {
-      _mm512_stream_ps(reinterpret_cast<float*>(p), r[i]);
-    } else {
-      _mm512_storeu_ps(p, r[i]);
-    }
-  }
+  for (int i = 0; i < B; ++i)
+    store<true>(VecF(r[i]), reinterpret_cast<float*>(dst + i * dst_row), 16, stream);
 }
 #elif defined(TERCEL_LEVEL_AVX2)
 TERCEL_INLINE void transpose_square(__m256 (&r)[8]) {  // of 4-byte elements
@@ -116,16 +110,9 @@ TERCEL_INLINE void transpose_tile(char* dst, int64_t dst_row, const char* src, i
     }
     transpose_square(a);
     transpose_square(b);
-    for (int i = 0; i < B; ++i) {
-      float* p = reinterpret_cast<float*>(dst + (B * half + i) * dst_row);
-      if (stream) {
-        _mm256_stream_ps(p, a[i]);
-        _mm256_stream_ps(p + 8, b[i]);
-      } else {
-        _mm256_storeu_ps(p, a[i]);
-        _mm256_storeu_ps(p + 8, b[i]);
-      }
-    }
+    for (int i = 0; i < B; ++i)
+      store<true>(VecF{a[i], b[i]}, reinterpret_cast<float*>(dst + (B * half + i) * dst_row), 16,
+                  stream);
   }
 }
 #endif
@@ -168,25 +155,9 @@ void transpose_narrow_tile(char* dst, int64_t dst_row, const char* src, int64_t 
     for (int c = 0; c < 4; ++c)
       transpose_square<SIZE>(out + r * N * 64 + c * 16, in + c * N * 64 + r * 16);
   }
-  for (int i = 0; i < B; ++i) {
-    const VecF line = VecF::load(reinterpret_cast<const float*>(out + i * 64));
-    float* p = reinterpret_cast<float*>(dst + i * dst_row);
-    if (stream) {
-      line.stream(p);
-    } else {
-      line.store(p);
-    }
-  }
-}
-template <>
-TERCEL_INLINE void transpose_tile<1>(char* dst, int64_t dst_row, const char* src, int64_t src_row,
-                                     bool stream) {
-  transpose_narrow_tile<1>(dst, dst_row, src, src_row, stream);
-}
-template <>
-TERCEL_INLINE void transpose_tile<2>(char* dst, int64_t dst_row, const char* src, int64_t src_row,
-                                     bool stream) {
-  transpose_narrow_tile<2>(dst, dst_row, src, src_row, stream);
+  for (int i = 0; i < B; ++i)
+    store<true>(VecF::load(reinterpret_cast<const float*>(out + i * 64)),
+                reinterpret_cast<float*>(dst + i * dst_row), 16, stream);
 }
 #endif
 
@@ -230,8 +201,12 @@ void transpose(void* dst, int64_t dst_row, const void* src, int64_t src_row, int
     for (int64_t c = 0; c < full_cols; c += B) {
       asm("" : "+r"(src_row), "+r"(dst_row));  // no pointer per row, kept on the stack
       for (int64_t i = 0; i < B; ++i) __builtin_prefetch(ahead + (c + i) * src_row);
-      transpose_tile<kSize>(d + r * dst_row + c * kSize, dst_row, s + c * src_row + r * kSize,
-                            src_row, stream);
+      char* to = d + r * dst_row + c * kSize;
+      const char* from = s + c * src_row + r * kSize;
+      if constexpr (kSize >= 4)
+        transpose_tile<kSize>(to, dst_row, from, src_row, stream);
+      else
+        transpose_narrow_tile<kSize>(to, dst_row, from, src_row, stream);
     }
   }
   if (full_rows < rows) {

@@ -51,7 +51,7 @@ struct Byte {
 template <QFormat F>
 struct FiniteByte {
   static constexpr int kPer = 4;
-  static constexpr float kFactor = F == QFormat::e4m3 ? 0x1p120f : 0x1p112f;
+  static constexpr float kFactor = kMoved<F>;
   TERCEL_INLINE explicit FiniteByte(QFormat) {}
   template <int J>
   TERCEL_INLINE VecF at(VecI word) const {

@@ -33,26 +33,29 @@ TERCEL_INLINE VecF lookup16(const float* table, VecI code) {
 // float8 of byte J of each word in fewer instructions than simd/vec.h, where codes with e = 0 are
 // rare, as in scaled weights: multiplying a subnormal costs 150 cycles. The signed shift leaves the
 // sign in its place and the rest of the code at the end of the exponent.
+template <QFormat F>
+inline constexpr float kMoved = F == QFormat::e4m3 ? 0x1p120f : 0x1p112f;  // by so much
 template <int J>
-TERCEL_INLINE VecF moved_f8e4m3(VecI word) {  // value / 2^120; NaN codes as numbers
+TERCEL_INLINE VecF moved_f8e4m3(VecI word) {  // value / kMoved; NaN codes as numbers
   return as_float(simd::shift_right_signed<4>(simd::shift_left<24 - 8 * J>(word)) &
                   VecI(~0x780fffff));
 }
 template <int J>
-TERCEL_INLINE VecF moved_f8e5m2(VecI word) {  // value / 2^112; codes that are not finite as numbers
+TERCEL_INLINE VecF
+moved_f8e5m2(VecI word) {  // value / kMoved; codes that are not finite as numbers
   return as_float(simd::shift_right_signed<3>(simd::shift_left<24 - 8 * J>(word)) &
                   VecI(~0x701fffff));
 }
 template <int J>
 TERCEL_INLINE VecF scaled_f8e4m3_to_float(VecI word) {
   constexpr int32_t kMagnitude = 0x7f << 8 * J;
-  const VecF value = moved_f8e4m3<J>(word) * VecF(0x1p120f);
+  const VecF value = moved_f8e4m3<J>(word) * VecF(kMoved<QFormat::e4m3>);
   return select((word & VecI(kMagnitude)) == VecI(kMagnitude), as_float(VecI(0x7fc00000)), value);
 }
 template <int J>
 TERCEL_INLINE VecF scaled_f8e5m2_to_float(VecI word) {
   const VecI magnitude = word & VecI(0x7f << 8 * J);
-  const VecF moved = moved_f8e5m2<J>(word), value = moved * VecF(0x1p112f);
+  const VecF moved = moved_f8e5m2<J>(word), value = moved * VecF(kMoved<QFormat::e5m2>);
   const VecF infinite = as_float(as_int(moved) | VecI(0x7f800000));
   return select(magnitude > VecI((0x7c << 8 * J) - 1),
                 select(magnitude == VecI(0x7c << 8 * J), infinite, as_float(VecI(0x7fc00000))),

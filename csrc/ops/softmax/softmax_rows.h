@@ -8,6 +8,7 @@
 
 #include "core/parallel.h"
 #include "simd/lanes.h"
+#include "simd/rows.h"
 #include "simd/vmath.h"
 
 namespace tercel {
@@ -137,10 +138,7 @@ TERCEL_INLINE void store_lanes(V v, T* p, int64_t lanes) {
 // The same past the caches, if `past` (core/streaming.h).
 template <class V, class T>
 TERCEL_INLINE void store_lanes(V v, T* p, int64_t lanes, bool past) {
-  if constexpr (sizeof(T) * V::size == 64) {
-    if (past && lanes == V::size) return v.stream(p);
-  }
-  store_lanes(v, p, lanes);
+  lanes == V::size ? store<true>(v, p, lanes, past) : store<false>(v, p, lanes);
 }
 
 // What is subtracted before exp in logsumexp: the maximum, or 0 if that is infinite.
